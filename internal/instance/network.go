@@ -1,0 +1,135 @@
+package instance
+
+import (
+	"net/netip"
+	"slices"
+)
+
+// Interface is a network interface.
+type Interface struct {
+	// Identifier, such as `eni-0123456789abcdef0`.
+	ID string `json:"id"`
+	// Hardware address, lower case with colons.
+	MAC string `json:"mac"`
+	// Device number, from 0 (EC2).
+	Device int `json:"device,omitempty"`
+	// Network card, on types that have several (EC2).
+	Card *int `json:"card,omitempty"`
+	// Private IPv4 addresses, the primary one first; none on an IPv6-only interface.
+	IPv4 []netip.Addr `json:"ipv4,omitempty"`
+	// IPv6 addresses.
+	IPv6 []netip.Addr `json:"ipv6,omitempty"`
+	// Public IPv4 addresses and the private address each belongs to.
+	Public []PublicIPv4 `json:"public,omitempty"`
+	// IPv4 prefixes delegated to the interface.
+	IPv4Prefixes []netip.Prefix `json:"ipv4Prefixes,omitempty"`
+	// IPv6 prefixes delegated to the interface.
+	IPv6Prefixes []netip.Prefix `json:"ipv6Prefixes,omitempty"`
+	// Private DNS name (EC2).
+	Hostname string `json:"hostname,omitempty"`
+	// Public DNS name (EC2).
+	PublicHostname string `json:"publicHostname,omitempty"`
+	// Owner's account id. Default: the instance's.
+	Owner string `json:"owner,omitempty"`
+	// Security groups.
+	SecurityGroups []SecurityGroup `json:"securityGroups,omitempty"`
+	// Subnet (EC2) or vSwitch (ECS).
+	Subnet Subnet `json:"subnet"`
+	// Virtual private cloud.
+	VPC VPC `json:"vpc"`
+}
+
+// PublicIPv4 is a public address of an interface.
+type PublicIPv4 struct {
+	// The public address.
+	Address netip.Addr `json:"address"`
+	// The private address it is mapped to. Default: the interface's primary one.
+	Private netip.Addr `json:"private,omitzero"`
+}
+
+// SecurityGroup is a set of firewall rules an interface belongs to.
+type SecurityGroup struct {
+	// Identifier, such as `sg-0123456789abcdef0`.
+	ID string `json:"id"`
+	// Name.
+	Name string `json:"name"`
+}
+
+// Subnet is a subnet (EC2) or vSwitch (ECS).
+type Subnet struct {
+	// Identifier, such as `subnet-0123456789abcdef0` or `vsw-bp1…`.
+	ID string `json:"id"`
+	// IPv4 block.
+	IPv4 netip.Prefix `json:"ipv4,omitzero"`
+	// IPv6 blocks.
+	IPv6 []netip.Prefix `json:"ipv6,omitempty"`
+	// IPv4 gateway (ECS).
+	Gateway netip.Addr `json:"gateway,omitzero"`
+	// IPv6 gateway (ECS).
+	IPv6Gateway netip.Addr `json:"ipv6Gateway,omitzero"`
+}
+
+// VPC is a virtual private cloud.
+type VPC struct {
+	// Identifier, such as `vpc-0123456789abcdef0`.
+	ID string `json:"id"`
+	// IPv4 blocks, the primary one first.
+	IPv4 []netip.Prefix `json:"ipv4,omitempty"`
+	// IPv6 blocks.
+	IPv6 []netip.Prefix `json:"ipv6,omitempty"`
+}
+
+// Disk is a disk or volume.
+type Disk struct {
+	// Identifier, such as `d-bp1…` or `vol-0123456789abcdef0`.
+	ID string `json:"id"`
+	// Serial number the guest sees (ECS). Default: the identifier without `d-`.
+	Serial string `json:"serial,omitempty"`
+	// Name a person gave it (ECS).
+	Name string `json:"name,omitempty"`
+	// Device name, such as `/dev/xvda` (EC2).
+	Device string `json:"device,omitempty"`
+	// What the disk is: `data` (default), `root`, `ephemeral` or `swap`.
+	Kind string `json:"kind,omitempty"`
+}
+
+// Kinds of disks.
+const (
+	DiskData      = "data"
+	DiskRoot      = "root"
+	DiskEphemeral = "ephemeral"
+	DiskSwap      = "swap"
+)
+
+// Primary returns the primary interface: the first. A valid instance has one.
+func (in *Instance) Primary() *Interface {
+	if len(in.Interfaces) == 0 {
+		return &noInterface
+	}
+	return &in.Interfaces[0]
+}
+
+var noInterface Interface
+
+// Addresses returns every address the instance calls from: Sources where they
+// are given, or else the private addresses of all its interfaces.
+func (in *Instance) Addresses() []netip.Addr {
+	if len(in.Sources) > 0 {
+		return in.Sources
+	}
+	var all []netip.Addr
+	for i := range in.Interfaces {
+		all = append(all, in.Interfaces[i].IPv4...)
+		all = append(all, in.Interfaces[i].IPv6...)
+	}
+	slices.SortFunc(all, netip.Addr.Compare)
+	return slices.Compact(all)
+}
+
+// PrivateOf returns the private address that public address p is mapped to.
+func (f *Interface) PrivateOf(p PublicIPv4) netip.Addr {
+	if p.Private.IsValid() || len(f.IPv4) == 0 {
+		return p.Private
+	}
+	return f.IPv4[0]
+}

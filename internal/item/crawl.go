@@ -1,9 +1,5 @@
 package item
 
-import (
-	"unicode/utf8"
-)
-
 // Crawl calls yield for every directory and item that q's instance has in
 // version folder name, parents first, in the order of the table's names.
 // Unlisted items are included. The path starts with the version; a directory's
@@ -63,7 +59,7 @@ func (t *Tree) object(dst []byte, q *Query, n *Node) []byte {
 		if key == "" {
 			key = c.name
 		}
-		dst = appendString(dst, []byte(key))
+		dst = AppendString(dst, []byte(key))
 		dst = append(dst, ':')
 		if c.row == nil {
 			dst = t.object(dst, q, c)
@@ -71,7 +67,7 @@ func (t *Tree) object(dst []byte, q *Query, n *Node) []byte {
 		}
 		from := len(q.text)
 		q.text, _ = t.value(q.text, q, c)
-		dst = appendString(dst, q.text[from:])
+		dst = AppendString(dst, q.text[from:])
 		q.text = q.text[:from]
 		return true
 	})
@@ -89,35 +85,4 @@ func (t *Tree) secret(n *Node) bool {
 		}
 	}
 	return true
-}
-
-// appendString appends s as a JSON string without HTML escapes, as the clouds
-// write it. Bytes that are not UTF-8 become the replacement character.
-func appendString(dst, s []byte) []byte {
-	const hex = "0123456789abcdef"
-	dst = append(dst, '"')
-	for i := 0; i < len(s); {
-		c := s[i]
-		switch {
-		case c == '"' || c == '\\':
-			dst = append(dst, '\\', c)
-		case c == '\n':
-			dst = append(dst, '\\', 'n')
-		case c == '\r':
-			dst = append(dst, '\\', 'r')
-		case c == '\t':
-			dst = append(dst, '\\', 't')
-		case c < 0x20:
-			dst = append(dst, '\\', 'u', '0', '0', hex[c>>4], hex[c&15])
-		case c < utf8.RuneSelf:
-			dst = append(dst, c)
-		default:
-			r, size := utf8.DecodeRune(s[i:])
-			dst = utf8.AppendRune(dst, r)
-			i += size
-			continue
-		}
-		i++
-	}
-	return append(dst, '"')
 }

@@ -59,7 +59,7 @@ type Credentials struct {
 	SessionToken string `json:"sessionToken"`
 	// When the set was issued. Default: the start of the process's current six-hour window.
 	Updated time.Time `json:"updated,omitzero"`
-	// When the set expires. Default: six hours after the start of the current window, so that clients keep refreshing.
+	// When the set expires. Default: six and a half hours after the start of the current window, so that clients keep refreshing and never meet an expired set.
 	Expires time.Time `json:"expires,omitzero"`
 }
 

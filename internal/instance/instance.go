@@ -151,9 +151,9 @@ type Placement struct {
 
 // Services are the names of the provider's services as guests see them.
 type Services struct {
-	// DNS domain of the services (EC2). Default: `amazonaws.com`.
+	// DNS domain of the services (EC2). Default: that of the region, such as `amazonaws.com`.
 	Domain string `json:"domain,omitempty"`
-	// Partition (EC2). Default: `aws`.
+	// Partition (EC2). Default: that of the region, such as `aws`.
 	Partition string `json:"partition,omitempty"`
 	// Name servers (ECS).
 	Nameservers []netip.Addr `json:"nameservers,omitempty"`

@@ -107,9 +107,11 @@ type Exchange struct {
 	// CloseAfter closes the connection once Out is written.
 	CloseAfter bool
 	// HopLimit, if not 0, is the IP TTL or IPv6 hop limit of the packets that
-	// carry Out, and of no later answer.
+	// carry Out, and of no later answer. When it cannot be set, the connection
+	// is closed unanswered. It is heeded on Linux alone (SEC-60).
 	HopLimit int
-	// Delay holds the answer back. For fault injection.
+	// Delay holds the answer, or its Abort, back; a shutdown ends it early. For
+	// fault injection.
 	Delay time.Duration
 	// Abort resets the connection instead of answering. For fault injection.
 	Abort bool
@@ -118,6 +120,10 @@ type Exchange struct {
 	// keeps it from one request to the next, and may hand it on to another
 	// connection of the same Handler.
 	Scratch any
+
+	// unread tells that the body is not read, so that nothing behind the
+	// message can be either.
+	unread bool
 }
 
 // Handler answers. Its methods are called from many goroutines at once, but

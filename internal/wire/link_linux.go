@@ -1,0 +1,102 @@
+package wire
+
+import (
+	"errors"
+	"fmt"
+	"syscall"
+)
+
+// link is the sending side of a connection. On Linux it sends the answer and
+// the end of the connection in one packet, and sets hop limits.
+type link struct {
+	c   *conn
+	raw syscall.RawConn
+
+	// step is link.write, bound once so that using it allocates nothing. Its
+	// arguments and its result follow.
+	step func(fd uintptr) bool
+	out  []byte
+	hop  int // wanted
+	last bool
+	err  error
+
+	set int // the hop limit that the socket has; 0: the system's own
+}
+
+func (l *link) init(c *conn) {
+	l.c = c
+	l.step = l.write
+}
+
+func (l *link) reset() {
+	l.raw, l.set, l.err = nil, 0, nil
+}
+
+// send sends an answer whose packets have the given hop limit, or the
+// system's own where that is 0. After the last answer of a connection, the
+// kernel may hold it back until the connection is closed or shut down.
+//
+// A hop limit stays until another answer needs another one, so that it
+// applies to the FIN behind the answer and to whatever is sent again (SEC-60).
+func (l *link) send(out []byte, hop int, last bool) error {
+	if l.c.tcp == nil || !last && hop == l.set {
+		_, err := l.c.nc.Write(out)
+		return err
+	}
+	if l.raw == nil {
+		if l.raw, l.err = l.c.tcp.SyscallConn(); l.err != nil {
+			return l.err
+		}
+	}
+	l.out, l.hop, l.last = out, hop, last
+	err := l.raw.Write(l.step)
+	l.out = nil
+	if err == nil {
+		err = l.err
+	}
+	return err
+}
+
+// write sends what it can. It is false when it is to be called again once the
+// socket takes more.
+func (l *link) write(fd uintptr) bool {
+	if l.hop != l.set {
+		if l.err = l.setHop(int(fd)); l.err != nil {
+			l.c.s.log.Error("the hop limit of an answer cannot be set; its connection is closed", "hop_limit", l.hop, "err", l.err)
+			return true
+		}
+		l.set = l.hop
+	}
+	flags := syscall.MSG_NOSIGNAL
+	if l.last {
+		flags |= syscall.MSG_MORE
+	}
+	for len(l.out) > 0 {
+		n, err := syscall.SendmsgN(int(fd), l.out, nil, nil, flags)
+		switch {
+		case err == nil:
+			l.out = l.out[n:]
+		case errors.Is(err, syscall.EINTR):
+		case errors.Is(err, syscall.EAGAIN):
+			return false
+		default:
+			l.err = fmt.Errorf("send an answer: %w", err)
+			return true
+		}
+	}
+	return true
+}
+
+// setHop sets the socket's hop limit to hop, or back to the system's own.
+// A socket of IPv6 has both kinds; the address of the peer tells which one its
+// packets carry.
+func (l *link) setHop(fd int) error {
+	hop := l.hop
+	if hop == 0 {
+		hop = -1
+	}
+	if l.c.info.Peer.Addr().Is4() {
+		return syscall.SetsockoptInt(fd, syscall.IPPROTO_IP, syscall.IP_TTL, hop)
+	}
+	return syscall.SetsockoptInt(fd, syscall.IPPROTO_IPV6, syscall.IPV6_UNICAST_HOPS, hop)
+}

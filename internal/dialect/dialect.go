@@ -145,8 +145,8 @@ type Reply struct {
 	RetryAfter int
 	// Head: the headers of the answer to a GET, without its body.
 	Head bool
-	// Close: the connection is closed after the answer. KeepAlive: the client
-	// asked to keep it open, and it stays open.
+	// Close: the connection is closed after the answer. KeepAlive: an HTTP/1.0
+	// client asked to keep it open, it stays open, and has to be told.
 	Close, KeepAlive bool
 	// Date and Modified are the time of the answer and of the instance's last
 	// change, in the form of RFC 9110 §5.6.7, 29 bytes.

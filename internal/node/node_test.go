@@ -124,7 +124,8 @@ func (b *bed) mint(from string) string {
 	return body
 }
 
-// A change is in force for the very next request, tokens included (SEC-65).
+// A change is in force for the very next request, tokens included (SEC-65);
+// only a running instance is answered (ECS-ADDR-04).
 func TestSet(t *testing.T) {
 	b := newBed(t, nil)
 	good := ec2Token + ": " + b.mint("127.0.0.1")
@@ -240,6 +241,7 @@ func TestUsage(t *testing.T) {
 	}
 }
 
+// EC2-THR-02, SEC-O5: the limit is per instance.
 func TestThrottle(t *testing.T) {
 	for dialect, tc := range map[string]struct {
 		host   string

@@ -33,6 +33,10 @@ func Decode(name string, data []byte, into any) error {
 
 // Decode decodes the document as the function Decode does.
 func (doc *Document) Decode(into any) error {
+	return doc.decode(into).err()
+}
+
+func (doc *Document) decode(into any) Problems {
 	v := reflect.ValueOf(into)
 	if v.Kind() != reflect.Pointer || v.IsNil() || v.Elem().Kind() != reflect.Struct {
 		panic(fmt.Sprintf("config: decode into %T, which is no pointer to a struct", into))
@@ -44,7 +48,7 @@ func (doc *Document) Decode(into any) error {
 		fields: map[reflect.Type]map[string]int{},
 	}
 	d.value(doc.root, v.Elem(), "")
-	return d.problems.err()
+	return d.problems
 }
 
 const (
@@ -125,11 +129,16 @@ func (d *decoder) expect(n *yaml.Node, at instance.Path, kind yaml.Kind, tag, wo
 	case n.Kind != kind:
 		d.addf(n, at, "found %s, expected %s", kindOf(n), words)
 	case n.Tag != tag:
-		d.addf(n, at, "found the tag %s, expected %s without a tag", n.Tag, words)
+		d.tagged(n, at, words)
 	default:
 		return true
 	}
 	return false
+}
+
+// tagged reports a tag. It is not shown: it may be a secret that wants quotes.
+func (d *decoder) tagged(n *yaml.Node, at instance.Path, words string) {
+	d.addf(n, at, "found a YAML tag, expected %s without one; put text that begins with ! in quotes", words)
 }
 
 func (d *decoder) members(n *yaml.Node, at instance.Path) []member {

@@ -145,14 +145,14 @@ func invalidUTF8(data []byte) (line, column int, found bool) {
 // Problem returns a problem with the value at a path of the document. Its
 // place is that of the value or, where the document has none, that of the
 // nearest value around it.
-func (d *Document) Problem(at instance.Path, msg string) Problem {
-	n := d.find(at)
-	return Problem{d.name, n.Line, n.Column, at, msg}
+func (doc *Document) Problem(at instance.Path, msg string) Problem {
+	n := doc.find(at)
+	return Problem{doc.name, n.Line, n.Column, at, msg}
 }
 
 // find returns the node at a path, or the nearest one above it.
-func (d *Document) find(at instance.Path) *yaml.Node {
-	n := d.root
+func (doc *Document) find(at instance.Path) *yaml.Node {
+	n := doc.root
 	steps, err := at.Steps()
 	if err != nil {
 		return n

@@ -27,10 +27,7 @@ func ParseInstances(name string, data []byte) ([]*instance.Instance, error) {
 		return nil, err
 	}
 	var file Instances
-	var problems Problems
-	if err := doc.Decode(&file); err != nil {
-		problems = err.(Problems)
-	}
+	problems := doc.decode(&file)
 	if file.Instances == nil && len(problems) == 0 {
 		problems = append(problems, doc.Problem("instances", "is required: a list of instances, or [] for none"))
 	}

@@ -70,7 +70,7 @@ func (d *decoder) scalar(n *yaml.Node, v reflect.Value, at instance.Path) {
 	case n.Kind != yaml.ScalarNode:
 		d.addf(n, at, "found %s, expected %s", kindOf(n), expected(t))
 	case !plainTag(n.Tag) && (t != typeBytes || n.Tag != "!!binary"):
-		d.addf(n, at, "found the tag %s, expected %s without a tag", shorten(n.Tag), expected(t))
+		d.tagged(n, at, expected(t))
 	case n.Tag == "!!null" && n.Value == "" && (t.Kind() == reflect.String || t == typeBytes):
 		// Left empty: empty text.
 	case n.Tag == "!!null" && n.Value != "":

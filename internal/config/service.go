@@ -71,6 +71,13 @@ func (s Security) ForwardedReads() map[string]bool {
 // LoadService reads a settings file. The error is that of the file system, or
 // Problems.
 func LoadService(path string) (Service, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return Service{}, err
+	}
+	if info.Size() > MaxSize {
+		return Service{}, fmt.Errorf("%s has %d bytes: settings have at most %d", path, info.Size(), MaxSize)
+	}
 	data, err := os.ReadFile(path)
 	if err != nil {
 		return Service{}, err

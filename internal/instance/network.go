@@ -81,8 +81,8 @@ type VPC struct {
 
 // Disk is a disk or volume.
 type Disk struct {
-	// Identifier, such as `d-bp1…` or `vol-0123456789abcdef0`.
-	ID string `json:"id"`
+	// Identifier, such as `d-bp1…` or `vol-0123456789abcdef0`; ephemeral and swap disks have none.
+	ID string `json:"id,omitempty"`
 	// Serial number the guest sees (ECS). Default: the identifier without `d-`.
 	Serial string `json:"serial,omitempty"`
 	// Name a person gave it (ECS).

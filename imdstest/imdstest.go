@@ -13,6 +13,7 @@ package imdstest
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"net/netip"
 	"sync"
@@ -122,7 +123,7 @@ func Start(options ...Option) (s *Server, stop func() error, err error) {
 	}
 	for _, in := range s.instances {
 		if err := in.serve(); err != nil {
-			return nil, nil, fmt.Errorf("%w (%v)", err, stop())
+			return nil, nil, errors.Join(err, stop())
 		}
 	}
 	return s, stop, nil

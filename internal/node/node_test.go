@@ -29,7 +29,6 @@ type bed struct {
 	ends map[string]*Endpoint
 	now  time.Time
 	log  bytes.Buffer
-	x    map[string]*wire.Exchange
 }
 
 func newBed(t testing.TB, change func(*Config)) *bed {

@@ -1,0 +1,41 @@
+//go:build linux
+
+package e2e
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+
+	"openimds/internal/testnet"
+)
+
+// executable is the program under test, as seen from this directory.
+const executable = ".cache/imds"
+
+func TestMain(m *testing.M) {
+	if name := os.Getenv(clientVariable); name != "" {
+		os.Exit(runClient(name))
+	}
+	// Inside the namespace no module could be fetched, so it is built before.
+	if !testnet.Isolated() {
+		if err := build(); err != nil {
+			fmt.Fprintln(os.Stderr, "build the program:", err)
+			os.Exit(1)
+		}
+	}
+	testnet.Isolate(m)
+}
+
+func build() error {
+	out, err := filepath.Abs(executable)
+	if err != nil {
+		return err
+	}
+	cmd := exec.Command("go", "build", "-o", out, "./cmd/imds")
+	cmd.Dir = ".."
+	cmd.Stdout, cmd.Stderr = os.Stderr, os.Stderr
+	return cmd.Run()
+}

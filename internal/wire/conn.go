@@ -13,6 +13,9 @@ const (
 	smallBuffer = 2 << 10  // holds every honest message
 	largeBuffer = 16 << 10 // holds every acceptable message
 
+	// fairTurns is how often a connection does something before others may.
+	fairTurns = 32
+
 	// keepOut is the capacity of Exchange.Out that is kept for the next answer.
 	keepOut = 32 << 10
 )
@@ -111,7 +114,12 @@ func (c *conn) serve() {
 		return
 	}
 	c.opened = true
-	for {
+	for turn := 1; ; turn++ {
+		// A client that has always sent its next request already would keep a
+		// processor to itself for as long as the runtime lets it.
+		if turn%fairTurns == 0 {
+			runtime.Gosched()
+		}
 		n, missing := 0, head
 		if c.r < c.w {
 			n, missing = c.x.take(c.buf[c.r:c.w])

@@ -64,6 +64,7 @@ var malformed = []struct {
 	{"SEC-22 length with a fraction", put("Content-Length: 5.0"), 400},
 	{"SEC-22 no length", put("Content-Length:"), 400},
 	{"SEC-22 length in two words", put("Content-Length: 5 5"), 400},
+	{"SEC-22 length of nineteen digits", put("Content-Length: 0000000000000000005"), 400},
 	{"SEC-22 length over 64 bits", put("Content-Length: 18446744073709551621"), 400},
 	{"SEC-22 full-width digit", put("Content-Length: \uff15"), 400},
 	{"SEC-23 GET with a length", get("Content-Length: 1"), 400},

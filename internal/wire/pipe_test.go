@@ -7,6 +7,7 @@ import (
 
 // pipes is a listener in memory.
 type pipes struct {
+	half  bool // its connections can be half closed
 	queue chan net.Conn
 	done  chan struct{}
 	once  sync.Once
@@ -21,6 +22,9 @@ func newPipes(errs ...error) *pipes {
 
 func (p *pipes) dial() net.Conn {
 	near, far := net.Pipe()
+	if p.half {
+		far = half{far}
+	}
 	select {
 	case p.queue <- far:
 	case <-p.done:
@@ -57,3 +61,9 @@ type pipeAddr struct{}
 
 func (pipeAddr) Network() string { return "pipe" }
 func (pipeAddr) String() string  { return "pipe" }
+
+// half is a connection whose client is told of the end only when it is closed
+// altogether.
+type half struct{ net.Conn }
+
+func (half) CloseWrite() error { return nil }

@@ -20,9 +20,6 @@ const (
 	phases
 )
 
-// waits reports whether a connection in phase p owes its client nothing.
-func (p phase) waits() bool { return p == fresh || p == idle }
-
 // A term is when a connection's phase has to end: nanoseconds of the roster's
 // clock and, in the low bits, the phase.
 type term int64
@@ -138,14 +135,15 @@ func (r *roster) look() bool {
 	}
 	for _, c := range r.conns {
 		if t := term(c.term.Load()); t.at() <= now+r.tick {
-			c.expire(t)
+			c.expire(t, past)
 		}
 	}
 	return true
 }
 
-// drain lets connections end that wait for nothing in particular. The channel
-// is closed once all have ended.
+// drain ends the connections that wait for nothing in particular. A fresh one
+// may have a request in the socket already, and is given a moment to show it.
+// The channel is closed once all connections have ended.
 func (r *roster) drain() <-chan struct{} {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -156,8 +154,11 @@ func (r *roster) drain() <-chan struct{} {
 		}
 	}
 	for _, c := range r.conns {
-		if t := term(c.term.Load()); t.phase().waits() {
-			c.expire(t)
+		switch t := term(c.term.Load()); t.phase() {
+		case idle:
+			c.expire(t, past)
+		case fresh:
+			c.expire(t, time.Now().Add(freshGrace))
 		}
 	}
 	return r.empty
@@ -223,15 +224,16 @@ func (c *conn) turn(p phase) {
 	}
 }
 
-// expire tells c to end if its term is still t. The roster's lock is held.
-func (c *conn) expire(t term) {
+// expire tells c to end if its term is still t: what it does now, it may do
+// until deadline. The roster's lock is held.
+func (c *conn) expire(t term, deadline time.Time) {
 	if t == expired || !c.term.CompareAndSwap(int64(t), int64(expired)) {
 		return
 	}
 	// What fails here is closed already.
 	if t.phase() == inAnswer {
-		_ = c.nc.SetWriteDeadline(past)
+		_ = c.nc.SetWriteDeadline(deadline)
 	} else {
-		_ = c.nc.SetReadDeadline(past)
+		_ = c.nc.SetReadDeadline(deadline)
 	}
 }

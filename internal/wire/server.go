@@ -43,6 +43,7 @@ const (
 	maxHeaderTimeout = 5 * time.Second
 	lingerTimeout    = time.Second // see conn.linger
 	lingerBytes      = 256 << 10
+	freshGrace       = 100 * time.Millisecond // see roster.drain
 	maxPause         = 100 * time.Millisecond // between attempts to accept
 	quietTime        = 10 * time.Second       // after which an accept error is news
 )

@@ -80,6 +80,11 @@ func TestTimeLimits(t *testing.T) {
 			defer drip(nc, 100*time.Millisecond)()
 			return untilClosed(t, nc)
 		}, ""},
+		{"SEC-28 half a head after silence", 2 * time.Second, func(t *testing.T, nc net.Conn) (string, time.Duration) {
+			time.Sleep(3 * time.Second)
+			io.WriteString(nc, "GET / HT")
+			return untilClosed(t, nc)
+		}, ""},
 		{"SEC-28 slow second head", 5 * time.Second, func(t *testing.T, nc net.Conn) (string, time.Duration) {
 			io.WriteString(nc, get())
 			expectAnswer(t, nc)
@@ -135,6 +140,64 @@ func TestTimeLimits(t *testing.T) {
 	}
 }
 
+// What a refused client goes on sending is read for a while, so that it gets
+// the answer, and not for ever.
+func TestLinger(t *testing.T) {
+	begin := func(t *testing.T, message string) net.Conn {
+		ln := newPipes()
+		ln.half = true
+		serveOn(t, ln, Config{Handler: &fake{}})
+		nc := ln.dial()
+		t.Cleanup(func() { nc.Close() })
+		io.WriteString(nc, message)
+		return nc
+	}
+	t.Run("bounded in time", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			nc := begin(t, token+"Content-Length: 5000\r\n\r\n")
+			expectAnswer(t, nc)
+			defer drip(nc, 10*time.Millisecond)()
+			_, took := untilClosed(t, nc)
+			within(t, "lingering", took, lingerTimeout)
+		})
+	})
+	t.Run("behind a body that did not come", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			nc := begin(t, token+"Content-Length: 500\r\n\r\n")
+			expectAnswer(t, nc)
+			defer drip(nc, 10*time.Millisecond)()
+			_, took := untilClosed(t, nc)
+			within(t, "lingering", took, lingerTimeout)
+		})
+	})
+	t.Run("behind a request that nobody answers", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			nc := begin(t, get("Connection: close")+"GET ")
+			expectAnswer(t, nc)
+			defer drip(nc, 10*time.Millisecond)()
+			_, took := untilClosed(t, nc)
+			within(t, "lingering", took, lingerTimeout)
+		})
+	})
+	t.Run("bounded in bytes", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			nc := begin(t, token+"Content-Length: 5000\r\n\r\n")
+			expectAnswer(t, nc)
+			sent, chunk := 0, make([]byte, 1000)
+			for {
+				n, err := nc.Write(chunk)
+				sent += n
+				if err != nil {
+					break
+				}
+			}
+			if sent < lingerBytes || sent > lingerBytes+smallBuffer {
+				t.Errorf("%d bytes were read, want %d", sent, lingerBytes)
+			}
+		})
+	})
+}
+
 // A connection that is used lives on, however long that takes.
 func TestBusyConnectionLives(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -155,7 +218,7 @@ func TestBusyConnectionLives(t *testing.T) {
 func TestLimitsFromConfig(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ln := newPipes()
-		serveOn(t, ln, Config{Handler: &fake{}, HeaderTimeout: time.Hour, IdleTimeout: 2 * time.Second})
+		serveOn(t, ln, Config{Handler: &fake{}, HeaderTimeout: time.Hour, IdleTimeout: 2345 * time.Millisecond})
 		nc := ln.dial()
 		_, took := untilClosed(t, nc)
 		within(t, "silence", took, maxHeaderTimeout) // SEC-28: at most
@@ -163,7 +226,7 @@ func TestLimitsFromConfig(t *testing.T) {
 		io.WriteString(nc, get())
 		expectAnswer(t, nc)
 		_, took = untilClosed(t, nc)
-		within(t, "idleness", took, 2*time.Second)
+		within(t, "idleness", took, 2345*time.Millisecond)
 	})
 }
 
@@ -217,17 +280,39 @@ func TestShutdown(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			ln := newPipes()
 			s := serveOn(t, ln, Config{Handler: &fake{}})
-			silent, kept := ln.dial(), ln.dial()
+			kept := ln.dial()
 			io.WriteString(kept, get())
 			expectAnswer(t, kept)
 			synctest.Wait()
 			if took, err := shut(t, s, time.Minute); err != nil || took != 0 {
 				t.Errorf("Shutdown: %v after %v", err, took)
 			}
-			for _, nc := range []net.Conn{silent, kept} {
-				if got, _ := untilClosed(t, nc); got != "" {
-					t.Errorf("got %q", got)
-				}
+			if got, _ := untilClosed(t, kept); got != "" {
+				t.Errorf("got %q", got)
+			}
+		})
+	})
+	t.Run("a fresh connection may still speak", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			ln := newPipes()
+			s := serveOn(t, ln, Config{Handler: &fake{}})
+			silent, late := ln.dial(), ln.dial()
+			synctest.Wait()
+			answered := make(chan string)
+			go func() {
+				time.Sleep(freshGrace / 2)
+				io.WriteString(late, get())
+				got, _ := untilClosed(t, late)
+				answered <- got
+			}()
+			if took, err := shut(t, s, time.Minute); err != nil || took != freshGrace {
+				t.Errorf("Shutdown: %v after %v", err, took)
+			}
+			if got := <-answered; !strings.HasPrefix(got, "HTTP/1.1 200 ") {
+				t.Errorf("got %q", got)
+			}
+			if got, _ := untilClosed(t, silent); got != "" {
+				t.Errorf("got %q", got)
 			}
 		})
 	})

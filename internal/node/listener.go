@@ -1,7 +1,6 @@
 package node
 
 import (
-	"bytes"
 	"context"
 	"net"
 	"net/netip"
@@ -79,21 +78,17 @@ func (n *Node) Serve(e *Endpoint) error { return n.server.Serve(e.e.Listener, e.
 // error when they did not within its time.
 func (n *Node) Shutdown(ctx context.Context) error { return n.server.Shutdown(ctx) }
 
-// owns reports whether host, as the client sent it, is one of the endpoint's
+// owns reports whether host, which is in lower case, is one of the endpoint's
 // own (SEC-46).
 func (e *endpoint) owns(host []byte) bool {
 	if _, ok := e.hosts[string(host)]; ok {
 		return true
 	}
-	// What follows is rare: another spelling of an address, or of a name.
-	lower := bytes.ToLower(host)
-	if _, ok := e.hosts[string(lower)]; ok {
+	// What follows is rare: development, or another spelling of an address.
+	if e.loop && string(host) == "localhost" {
 		return true
 	}
-	if e.loop && string(lower) == "localhost" {
-		return true
-	}
-	a, err := netip.ParseAddr(string(lower))
+	a, err := netip.ParseAddr(string(host))
 	if err != nil || a.Zone() != "" {
 		return false
 	}

@@ -33,13 +33,13 @@ type cite struct {
 	test bool // in a test, a script or a golden file
 }
 
-const idPattern = `(?:(?:ECS|EC2)-[A-Z][A-Z0-9]*-[0-9]+[a-z]?|SEC-O?[0-9]+)`
+const idPattern = `(?:(?:ECS|EC2|POL)-[A-Z][A-Z0-9]*-[0-9]+[a-z]?|SEC-O?[0-9]+)`
 
 var (
 	cited    = regexp.MustCompile(`\b` + idPattern + `\b`)
 	row      = regexp.MustCompile(`^\| *(` + idPattern + `) *\|(.*)$`)
 	line     = regexp.MustCompile(`^(?:[-*] )?(` + idPattern + `)[:.]? +(\S.*)$`)
-	anyRow   = regexp.MustCompile(`^\| *((?:ECS|EC2|SEC)-[^ |]*) *\|`)
+	anyRow   = regexp.MustCompile(`^\| *((?:ECS|EC2|POL|SEC)-[^ |]*) *\|`)
 	unsplit  = strings.NewReplacer(`\|`, "\x00")
 	resplit  = strings.NewReplacer("\x00", "|")
 	certains = []string{"documented", "observed", "inferred", "chosen"}
@@ -105,7 +105,7 @@ func definition(l string) (id, statement, problem string) {
 		return m[1], cells[0], problem
 	}
 	if m := anyRow.FindStringSubmatch(l); m != nil {
-		return "", "", fmt.Sprintf("%s has not the form of an id, such as EC2-TOK-03 or SEC-23", m[1])
+		return "", "", fmt.Sprintf("%s has not the form of an id, such as EC2-TOK-03, POL-VAR-01 or SEC-23", m[1])
 	}
 	if m := line.FindStringSubmatch(l); m != nil {
 		return m[1], m[2], ""

@@ -61,8 +61,10 @@ var layers = []layer{
 		"internal/store/boltstore": {modules: []string{"go.etcd.io/bbolt"}},
 		"internal/store/etcdstore": {modules: []string{"go.etcd.io/etcd/client/v3"}},
 	}},
-	{"what dialects share", rows{
-		"internal/dialect": {},
+	{"what dialects share, what stores share", rows{
+		"internal/dialect":         {},
+		"internal/store/fanout":    {},
+		"internal/store/storetest": {modules: []string{"pgregory.net/rapid"}}, // imported by tests alone
 	}},
 	{"mechanisms, each by itself", rows{
 		"internal/item":        {},

@@ -1,0 +1,92 @@
+package state
+
+import (
+	"cmp"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+
+	"openimds/internal/store"
+)
+
+// Table holds the records of one kind, each under a key of its own. What it
+// returns is shared and must not be changed.
+type Table[T any] struct {
+	prefix string
+	db     *DB
+	rows   map[string]row[T] // guarded by db.mu
+}
+
+// row is a record and the revision that put it last.
+type row[T any] struct {
+	record   *T
+	modified uint64
+}
+
+// Key joins the parts of a record's key.
+func Key(parts ...string) string { return strings.Join(parts, "/") }
+
+// Get returns the record with the given key.
+func (t *Table[T]) Get(key string) (*T, bool) {
+	t.db.mu.RLock()
+	defer t.db.mu.RUnlock()
+	r, ok := t.rows[key]
+	return r.record, ok
+}
+
+// All returns the records for which keep is true, in the order of their keys.
+// Nil keeps all.
+func (t *Table[T]) All(keep func(*T) bool) []*T {
+	type keyed struct {
+		key string
+		r   *T
+	}
+	t.db.mu.RLock()
+	found := make([]keyed, 0, len(t.rows))
+	for key, r := range t.rows {
+		if keep == nil || keep(r.record) {
+			found = append(found, keyed{key, r.record})
+		}
+	}
+	t.db.mu.RUnlock()
+	slices.SortFunc(found, func(a, b keyed) int { return cmp.Compare(a.key, b.key) })
+	all := make([]*T, len(found))
+	for i, f := range found {
+		all[i] = f.r
+	}
+	return all
+}
+
+// mirror is a Table without its type.
+type mirror interface {
+	folder() string
+	// decode reads an event of the table; the result is for set.
+	decode(store.Event) (any, error)
+	set(key string, decoded any, modified uint64)
+	clear()
+}
+
+func (t *Table[T]) folder() string { return t.prefix }
+
+func (t *Table[T]) decode(e store.Event) (any, error) {
+	if e.Deleted {
+		return (*T)(nil), nil
+	}
+	record := new(T)
+	if err := json.Unmarshal(e.Value, record); err != nil {
+		return nil, fmt.Errorf("record %s of revision %d is damaged: %w", e.Key, e.Modified, err)
+	}
+	return record, nil
+}
+
+func (t *Table[T]) set(key string, decoded any, modified uint64) {
+	record := decoded.(*T)
+	if record == nil {
+		delete(t.rows, key)
+		return
+	}
+	t.rows[key] = row[T]{record, modified}
+}
+
+func (t *Table[T]) clear() { t.rows = map[string]row[T]{} }

@@ -1,0 +1,104 @@
+package control
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"io"
+	"log/slog"
+	"net/netip"
+	"sync"
+	"time"
+
+	"openimds/internal/fault"
+	"openimds/internal/instance"
+	"openimds/internal/policy"
+	"openimds/internal/state"
+	"openimds/internal/store"
+)
+
+// Config is what a Control is made of. DB is required.
+type Config struct {
+	DB *state.DB
+	// Places are where instances are launched, by dialect.
+	Places map[string]Place
+	// Audit records a decision before it is acted on, and what failed after.
+	// A change that cannot be recorded is refused. Nil: nothing is recorded.
+	Audit func(Entry) error
+	// Sealer seals the secrets of access keys. Required.
+	Sealer Sealer
+	Now    func() time.Time
+	Random io.Reader
+	Logger *slog.Logger
+}
+
+// Place is the network that launched instances get their interface in.
+type Place struct {
+	Zone, ZoneID   string
+	VPC            instance.VPC
+	Subnet         instance.Subnet
+	SecurityGroups []instance.SecurityGroup
+	Services       instance.Services
+	// Sources, if valid, is the prefix from which launched instances get the
+	// address they call from: on loopback every instance needs one.
+	Sources netip.Prefix
+	// Network of the identity of launched instances.
+	Network string
+}
+
+// Entry is one line of the audit log.
+type Entry struct {
+	Time      time.Time
+	Caller    Caller
+	Resources []string
+	Allowed   bool
+	// Decision explains in a line what decided; Reason, Policy and Sid are
+	// its parts. Error is what failed, if the call was let through.
+	Decision, Reason, Policy, Sid, Error string
+}
+
+// Control carries out use cases. Its methods are safe for concurrent use.
+type Control struct {
+	cfg Config
+	db  *state.DB
+	log *slog.Logger
+
+	// launching is held from picking addresses until the mirror shows them taken.
+	launching sync.Mutex
+
+	mu     sync.Mutex // guards parsed
+	parsed map[*state.Policy]*policy.Policy
+}
+
+// New returns a Control.
+func New(cfg Config) *Control {
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	if cfg.Random == nil {
+		cfg.Random = rand.Reader
+	}
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	if cfg.Audit == nil {
+		cfg.Audit = func(Entry) error { return nil }
+	}
+	return &Control{cfg: cfg, db: cfg.DB, log: cfg.Logger, parsed: map[*state.Policy]*policy.Policy{}}
+}
+
+// update runs a change of the state and turns the store's errors into reasons.
+func (c *Control) update(ctx context.Context, change func(*state.Tx) error) error {
+	err := c.db.Update(ctx, change)
+	if err == nil {
+		return nil
+	}
+	if refused, ok := errors.AsType[*Error](err); ok {
+		return refused
+	}
+	if fault.KindOf(err) == fault.Unavailable && !errors.Is(err, store.ErrClosed) {
+		c.log.Error("a change was not stored", "err", err)
+		return &Error{Reason: Unavailable, Err: err}
+	}
+	return err
+}

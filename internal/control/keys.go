@@ -1,0 +1,59 @@
+package control
+
+import (
+	"context"
+
+	"openimds/internal/fault"
+	"openimds/internal/state"
+)
+
+// Sealer seals secrets before they are stored, and opens them. The context
+// binds a sealed value to its record.
+type Sealer interface {
+	Seal(plain []byte, context string) ([]byte, error)
+	Open(sealed []byte, context string) ([]byte, error)
+}
+
+func keyContext(id string) string { return "access-key/" + id }
+
+// Principal returns the secret of an access key of a dialect, and the caller
+// that it stands for, to be completed by the API. An unknown or disabled key is
+// fault.Unauthenticated.
+func (c *Control) Principal(dialect, accessKeyID string) (secret string, caller Caller, err error) {
+	k, ok := c.db.Keys.Get(accessKeyID)
+	if !ok || k.Dialect != dialect || k.Disabled {
+		return "", Caller{}, fault.New(fault.Unauthenticated, "access key %.40q is not known", accessKeyID)
+	}
+	plain, err := c.cfg.Sealer.Open(k.Sealed, keyContext(k.ID))
+	if err != nil {
+		return "", Caller{}, fault.Wrap(fault.Internal, err, "open the secret of access key %s", k.ID)
+	}
+	return string(plain), Caller{Dialect: dialect, Account: k.Account, User: k.User, AccessKeyID: k.ID, Policies: k.Policies}, nil
+}
+
+// PutKey stores an access key with its secret.
+func (c *Control) PutKey(ctx context.Context, caller Caller, k state.AccessKey, secret string) error {
+	if err := c.permit(caller, ask{}); err != nil {
+		return err
+	}
+	sealed, err := c.cfg.Sealer.Seal([]byte(secret), keyContext(k.ID))
+	if err != nil {
+		return fault.Wrap(fault.Internal, err, "seal the secret of access key %s", k.ID)
+	}
+	k.Sealed, k.Created = sealed, c.cfg.Now().UTC()
+	return c.update(ctx, func(tx *state.Tx) error { return state.Save(tx, c.db.Keys, k.ID, &k) })
+}
+
+// PutPolicy stores a policy, which must parse.
+func (c *Control) PutPolicy(ctx context.Context, caller Caller, p state.Policy) error {
+	if err := c.permit(caller, ask{}); err != nil {
+		return err
+	}
+	p.Created = c.cfg.Now().UTC()
+	if _, err := c.compile(&p); err != nil {
+		return fault.Wrap(fault.Invalid, err, "policy %s", p.Name)
+	}
+	return c.update(ctx, func(tx *state.Tx) error {
+		return state.Save(tx, c.db.Policies, state.Key(p.Dialect, p.Name), &p)
+	})
+}

@@ -1,0 +1,88 @@
+// Package api finds the cloud API that a request means, so that one address
+// serves all of them: by its signature's scope, by its headers, or by its
+// parameters.
+package api
+
+import (
+	"bytes"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+)
+
+// MaxBody is the largest request body that an API takes, in bytes.
+const MaxBody = 1 << 20
+
+// Services are the APIs behind one address.
+type Services struct {
+	// EC2 is the EC2 Query API, ECS the ECS API.
+	EC2, ECS http.Handler
+	// Other gets what is no API request.
+	Other http.Handler
+}
+
+// ServeHTTP hands the request to the API it means.
+func (s Services) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	switch s.of(w, r) {
+	case ec2:
+		s.EC2.ServeHTTP(w, r)
+	case ecs:
+		s.ECS.ServeHTTP(w, r)
+	default:
+		s.Other.ServeHTTP(w, r)
+	}
+}
+
+type service uint8
+
+const (
+	none service = iota
+	ec2
+	ecs
+)
+
+// of tells which API a request means.
+func (s Services) of(w http.ResponseWriter, r *http.Request) service {
+	if r.URL.Path != "/" {
+		return none
+	}
+	authorization := r.Header.Get("Authorization")
+	switch {
+	case strings.HasPrefix(authorization, "ACS3-"), r.Header.Get("X-Acs-Action") != "":
+		return ecs
+	case strings.HasPrefix(authorization, "AWS4-"):
+		return ec2
+	}
+	query := r.URL.Query()
+	if found := byParameters(query); found != none {
+		return found
+	}
+	if r.Method != http.MethodPost || !strings.HasPrefix(r.Header.Get("Content-Type"), "application/x-www-form-urlencoded") {
+		return none
+	}
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, MaxBody))
+	if err != nil {
+		// What could be read is enough to answer in the right form; the API
+		// finds the rest missing.
+		body = body[:len(body):len(body)]
+	}
+	r.Body = io.NopCloser(bytes.NewReader(body))
+	form, err := url.ParseQuery(string(body))
+	if err != nil {
+		return none
+	}
+	return byParameters(form)
+}
+
+func byParameters(p url.Values) service {
+	switch {
+	case p.Has("X-Amz-Algorithm"), p.Get("Version") == "2016-11-15":
+		return ec2
+	case p.Has("SignatureNonce"), p.Has("AccessKeyId"), p.Get("Version") == "2014-05-26":
+		return ecs
+	case p.Has("Action"):
+		return ec2
+	}
+	return none
+}

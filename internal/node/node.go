@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"reflect"
 	"slices"
 	"strings"
@@ -138,6 +139,51 @@ func (n *Node) service(name string) (*service, error) {
 func (n *Node) Set(instances []*instance.Instance) error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	return n.set(instances)
+}
+
+// Update is Set for a few: put replaces or adds instances, removed takes some
+// away by identifier. What it costs does not grow with the number of instances
+// unless an address or a state changes.
+func (n *Node) Update(put []*instance.Instance, removed []string) error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	same := len(removed) == 0
+	for _, in := range put {
+		g := n.guests[in.ID]
+		same = same && g != nil && sameCaller(g.snap.Load().in, in)
+	}
+	if same {
+		for _, in := range put {
+			svc, err := n.service(in.Dialect)
+			if err != nil {
+				return fmt.Errorf("instance %s: %w", in.ID, err)
+			}
+			n.guests[in.ID].snap.Store(newSnapshot(in, svc.Dialect, n.cfg.Now()))
+		}
+		return nil
+	}
+	next := make(map[string]*instance.Instance, len(n.guests)+len(put))
+	for id, g := range n.guests {
+		next[id] = g.snap.Load().in
+	}
+	for _, in := range put {
+		next[in.ID] = in
+	}
+	for _, id := range removed {
+		delete(next, id)
+	}
+	return n.set(slices.Collect(maps.Values(next)))
+}
+
+// sameCaller reports whether two snapshots of an instance are found in the
+// same way.
+func sameCaller(a, b *instance.Instance) bool {
+	return a.Dialect == b.Dialect && a.Network == b.Network && a.State == b.State && slices.Equal(a.Addresses(), b.Addresses())
+}
+
+// set is Set with the lock held.
+func (n *Node) set(instances []*instance.Instance) error {
 	next := make(map[string]*guest, len(instances))
 	var claims []identify.Claim[*guest]
 	fresh := map[*guest]*snapshot{}

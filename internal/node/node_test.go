@@ -158,6 +158,52 @@ func TestSet(t *testing.T) {
 	status(200, good)
 }
 
+func TestUpdate(t *testing.T) {
+	b := newBed(t, nil)
+	var in *instance.Instance
+	for _, s := range config.Samples() {
+		if s.Dialect == "ec2" && s.Sources[0] == netip.MustParseAddr("127.0.0.1") {
+			in = s
+		}
+	}
+	update := func(put []*instance.Instance, removed ...string) {
+		t.Helper()
+		if err := b.node.Update(put, removed); err != nil {
+			t.Fatal(err)
+		}
+	}
+	status := func(from string, want int) {
+		t.Helper()
+		if r, _ := b.ask("ec2", from, getID, ec2Host); r.StatusCode != want {
+			t.Errorf("from %s: %s, want %d", from, r.Status, want)
+		}
+	}
+	required := *in
+	required.Metadata.HTTPTokens = instance.Required
+	update([]*instance.Instance{&required})
+	status("127.0.0.1", 401)
+	moved := *in
+	moved.Sources = []netip.Addr{netip.MustParseAddr("127.0.0.50")}
+	update([]*instance.Instance{&moved})
+	status("127.0.0.1", 404)
+	status("127.0.0.50", 200)
+	more := *in
+	more.ID = "i-more"
+	update([]*instance.Instance{&more})
+	status("127.0.0.1", 200)
+	status("127.0.0.2", 401)
+	clash := *in
+	clash.ID = "i-clash"
+	if err := b.node.Update([]*instance.Instance{&clash}, nil); fault.KindOf(err) != fault.Conflict {
+		t.Errorf("an address that is taken: %v", err)
+	}
+	update(nil, "i-more")
+	status("127.0.0.1", 404)
+	if _, err := b.node.Usage("i-more"); err == nil {
+		t.Error("a removed instance is still there")
+	}
+}
+
 func TestSetRefused(t *testing.T) {
 	b := newBed(t, nil)
 	all := config.Samples()

@@ -44,10 +44,10 @@ Try: curl --interface 127.0.0.2 http://127.0.0.1:8169/latest/meta-data/`,
 	f := c.Flags()
 	f.StringVar(&o.ecs, "ecs", "127.0.0.1:8100", "address of the ECS dialect")
 	f.StringVar(&o.ec2, "ec2", "127.0.0.1:8169", "address of the EC2 dialect")
-	f.StringVar(&o.control, "control", "127.0.0.1:8180", "address of health, metrics and usage")
+	f.StringVar(&o.control, "control", "127.0.0.1:8180", "address of the cloud APIs, health, metrics and usage")
 	f.StringVar(&o.instances, "instances", "", "instances to serve instead of the samples (YAML; followed while it runs)")
 	f.StringVar(&o.config, "config", "", "settings of the service (YAML): throttle, limits, hosts, security")
-	f.StringVar(&o.state, "state", "", "directory that keeps the token keys, so that tokens survive a restart")
+	f.StringVar(&o.state, "state", "", "directory that keeps the token keys, so that tokens survive a restart, and the audit log of the APIs")
 	f.BoolVar(&o.check, "config-check", false, "check flags and files, say what is wrong, and stop")
 	return c
 }
@@ -76,10 +76,14 @@ func dev(ctx context.Context, o devOptions, stdout, stderr io.Writer) error {
 		return err
 	}
 	n := node.New(settings.node(keys.ring, log))
-	if err := n.Set(instances); err != nil {
+	p, err := openPlane(ctx, n, o.state, log)
+	if err != nil {
+		return err
+	}
+	if err := p.give(ctx, instances); err != nil {
 		return usageError{err}
 	}
-	s := &service{node: n, log: log}
+	s := &service{node: n, plane: p, log: log}
 	if err := s.open(ctx, o); err != nil {
 		return errors.Join(err, s.close())
 	}

@@ -26,6 +26,7 @@ const shutdownTime = 5 * time.Second
 // service is a running `imds dev`: a node, its listeners and the admin server.
 type service struct {
 	node      *node.Node
+	plane     *plane
 	log       *slog.Logger
 	dialects  map[string]*node.Endpoint
 	control   net.Listener
@@ -81,22 +82,27 @@ func (s *service) close() error {
 
 // follow applies the instances file whenever it changes.
 func (s *service) follow(w *config.Watcher) {
-	w.OnChange = func(instances []*instance.Instance) {
-		if err := s.node.Set(instances); err != nil {
-			s.log.Error("the instances are not changed", "file", w.Path, "err", err)
-			return
-		}
-		s.log.Info("instances changed", "file", w.Path, "instances", len(instances))
-	}
 	w.OnError = func(err error) {
 		s.log.Error("the instances are not changed: the last good ones are served until the file is mended", "file", w.Path, "err", err)
 	}
-	s.tasks = append(s.tasks, w.Run)
+	s.tasks = append(s.tasks, func(ctx context.Context) {
+		w.OnChange = func(instances []*instance.Instance) {
+			if err := s.plane.give(ctx, instances); err != nil {
+				w.OnError(err)
+				return
+			}
+			s.log.Info("instances changed", "file", w.Path, "instances", len(instances))
+		}
+		w.Run(ctx)
+	})
 }
 
-// tend keeps the token keys fresh.
+// tend keeps the token keys fresh, and the state small.
 func (s *service) tend(k *keyring) {
-	s.tasks = append(s.tasks, func(ctx context.Context) { k.tend(ctx, s.log) })
+	s.tasks = append(s.tasks,
+		func(ctx context.Context) { k.tend(ctx, s.log) },
+		func(ctx context.Context) { s.plane.tend(ctx, s.log) },
+	)
 }
 
 // run serves until ctx is done or a listener fails, and ends everything it
@@ -117,9 +123,9 @@ func (s *service) run(ctx context.Context) error {
 		})
 	}
 	web := &http.Server{
-		Handler: admin.New(admin.Config{
+		Handler: s.plane.apis(admin.New(admin.Config{
 			Node: s.node, Metrics: telemetry.NewRegistry(s.node), Logger: s.log, Ready: s.ready.Load,
-		}),
+		}), s.log),
 		ReadHeaderTimeout: 5 * time.Second,
 		ReadTimeout:       30 * time.Second,
 		IdleTimeout:       time.Minute,
@@ -141,13 +147,14 @@ func (s *service) run(ctx context.Context) error {
 	defer stop()
 	err = errors.Join(err, s.node.Shutdown(end), web.Shutdown(end))
 	wg.Wait()
-	return err
+	return errors.Join(err, s.plane.close())
 }
 
 // greet prints where everything is, lines to paste, and ready.
 func (s *service) greet(w io.Writer, samples bool) {
-	ecs, ec2, control := url(s.dialects["ecs"].Addr()), url(s.dialects["ec2"].Addr()), url(s.control.Addr())
+	ecs, ec2, control := address(s.dialects["ecs"].Addr()), address(s.dialects["ec2"].Addr()), address(s.control.Addr())
 	fmt.Fprintf(w, "ecs      %s\nec2      %s\ncontrol  %s\n\n", ecs, ec2, control)
+	first := firstSample()
 	if samples {
 		fmt.Fprint(w, `the address you call from is the instance you are:
   127.0.0.1  session token optional     127.0.0.2  session token required
@@ -165,9 +172,13 @@ for SDKs and CLIs:
   export AWS_EC2_METADATA_SERVICE_ENDPOINT=%[2]s/
   export ALIBABA_CLOUD_IMDS_ENDPOINT=%[1]s
   aws configure list    # with the first line set: role credentials and region come from here
+for the APIs (keys of this program alone: AWS %[4]s, Alibaba Cloud %[5]s, secret %[6]s for both):
+  export AWS_ACCESS_KEY_ID=%[4]s AWS_SECRET_ACCESS_KEY=%[6]s AWS_DEFAULT_REGION=%[7]s
+  aws --endpoint-url %[3]s ec2 describe-instances
+  aws --endpoint-url %[3]s ec2 modify-instance-metadata-options --instance-id %[8]s --http-tokens required --http-endpoint enabled
 
-`, ecs, ec2, control)
+`, ecs, ec2, control, devKeyEC2, devKeyECS, devSecret, first["ec2"].Region, first["ec2"].ID)
 	fmt.Fprintln(w, "ready")
 }
 
-func url(a net.Addr) string { return "http://" + a.String() }
+func address(a net.Addr) string { return "http://" + a.String() }

@@ -83,7 +83,7 @@ func TestAWSCLI(t *testing.T) {
 	in := sample(t, "ec2", optional)
 	var script []string
 	for _, line := range p.lines {
-		if line = strings.TrimSpace(line); strings.HasPrefix(line, "export AWS_") {
+		if line = strings.TrimSpace(line); strings.HasPrefix(line, "export AWS_EC2_") {
 			script = append(script, line)
 		}
 	}
@@ -97,5 +97,40 @@ func TestAWSCLI(t *testing.T) {
 		if !strings.Contains(stdout, want) {
 			t.Errorf("want %q in\n%s", want, stdout)
 		}
+	}
+}
+
+// TestAWSCLIControl pastes the lines for the control API: the mode that the
+// CLI sets is in force when it returns.
+func TestAWSCLIControl(t *testing.T) {
+	const aws = "/usr/bin/aws"
+	_, err := exec.LookPath(aws)
+	testnet.Need(t, "Debian's awscli (scripts/install-test-deps)", err == nil)
+	p := start(t, nil)
+	in := sample(t, "ec2", optional)
+	var script []string
+	for _, line := range p.lines {
+		line = strings.TrimSpace(line)
+		if command, ok := strings.CutPrefix(line, "aws --endpoint-url"); ok {
+			script = append(script, aws+" --endpoint-url"+command)
+		} else if strings.HasPrefix(line, "export AWS_ACCESS_KEY_ID") {
+			script = append(script, line)
+		}
+	}
+	if len(script) != 3 {
+		t.Fatalf("%d lines for the control API are printed, want 3", len(script))
+	}
+	stdout, stderr, err := command(t, nil, "bash", "-eu", "-c", strings.Join(script, "\n"))
+	if err != nil {
+		t.Fatalf("%v\n%s", err, stderr)
+	}
+	for _, want := range []string{`"InstanceId": "` + in.ID + `"`, `"HttpTokens": "optional"`, `"HttpTokens": "required"`} {
+		if !strings.Contains(stdout, want) {
+			t.Errorf("want %q in\n%s", want, stdout)
+		}
+	}
+	out, _, err := command(t, nil, "curl", "-sS", "-o", "/dev/null", "-w", "%{http_code}", p.ec2+"/latest/meta-data/")
+	if err != nil || out != "401" {
+		t.Errorf("after the switch a request without a token gets %s, %v", out, err)
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/netip"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"openimds/internal/api"
@@ -152,8 +153,8 @@ func (p *plane) tend(ctx context.Context, log *slog.Logger) {
 var loopback = netip.MustParsePrefix("127.0.0.0/8")
 
 // firstSample returns the first sample of each dialect: account, region and
-// network of `imds dev` are theirs.
-func firstSample() map[string]*instance.Instance {
+// network of `imds dev` are theirs. It must not be changed.
+var firstSample = sync.OnceValue(func() map[string]*instance.Instance {
 	first := map[string]*instance.Instance{}
 	for _, in := range config.Samples() {
 		if first[in.Dialect] == nil {
@@ -161,7 +162,7 @@ func firstSample() map[string]*instance.Instance {
 		}
 	}
 	return first
-}
+})
 
 func devPlaces() map[string]control.Place {
 	places := map[string]control.Place{}

@@ -75,6 +75,7 @@ func TestNoLostUpdate(t *testing.T) {
 	s := newStore(t)
 	replicas := []*state.DB{open(t, s), open(t, s)}
 	put(t, replicas[0], "i-1", "")
+	put(t, replicas[1], "i-2", "") // after which the second has seen the first
 	var wg sync.WaitGroup
 	const writers, rounds = 4, 25
 	for w := range writers {
@@ -96,7 +97,7 @@ func TestNoLostUpdate(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	put(t, replicas[0], "i-2", "")
+	put(t, replicas[0], "i-3", "")
 	if in, _ := replicas[0].Instances.Get("i-1"); in.Spec.LaunchIndex != writers*rounds {
 		t.Errorf("%d updates are left of %d", in.Spec.LaunchIndex, writers*rounds)
 	}

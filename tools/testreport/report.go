@@ -98,7 +98,11 @@ func (r *report) endPackage(pkg string, failed bool) {
 		if n := (name{pkg, test}); failed {
 			r.print(n)
 			delete(r.output, n)
+			r.failed = append(r.failed, pkg+" "+test+" (did not end)")
 		}
+	}
+	if failed && !slices.ContainsFunc(r.failed, func(f string) bool { return strings.HasPrefix(f, pkg+" ") }) {
+		r.failed = append(r.failed, pkg+" (the package itself)")
 	}
 	n := name{pkg, ""}
 	r.output[n] = slices.DeleteFunc(r.output[n], func(l string) bool { return l == "PASS\n" || l == "FAIL\n" })

@@ -1,0 +1,252 @@
+package boltstore_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+
+	"openimds/internal/fault"
+	"openimds/internal/store"
+	"openimds/internal/store/boltstore"
+)
+
+// The cause of a failed write is in the error, in words and to be found.
+func TestCause(t *testing.T) {
+	s := open(t, config(t))
+	for _, tc := range []struct {
+		cause error
+		says  string
+	}{
+		{syscall.ENOSPC, "the disk is full"},
+		{syscall.EDQUOT, "the disk is full"},
+		{syscall.EROFS, "the disk is read-only"},
+		{syscall.EIO, "the change was not saved: write " + s.Path()},
+	} {
+		s.Fail(boltstore.Failure{Cause: tc.cause})
+		_, err := s.Commit(t.Context(), put("a", "1"))
+		wantFault(t, "Commit", err, fault.Unavailable, tc.says)
+		if !errors.Is(err, tc.cause) || errors.Is(err, store.ErrUncertain) {
+			t.Errorf("the error is %v, want its cause %v", err, tc.cause)
+		}
+	}
+}
+
+// If only the last sync fails, the commit can be read from the file, although
+// it is not durable. Writing once more makes it so.
+func TestLateFailureIsRepaired(t *testing.T) {
+	c := config(t)
+	s := open(t, c)
+	commit(t, s, put("a", "1"))
+	attempts := s.Fail(boltstore.Failure{Cause: syscall.EIO, Late: true, Times: 1})
+	if r := commit(t, s, put("a", "2")); r != 2 {
+		t.Errorf("revision %d, want 2", r)
+	}
+	if n := attempts.Load(); n != 2 {
+		t.Errorf("%d transactions were written, want 2", n)
+	}
+	check(t, s)
+	w, err := s.Watch(t.Context(), "", 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if b, err := w.Next(t.Context()); err != nil || b.Revision != 2 {
+		t.Errorf("Next: %+v, %v", b, err)
+	}
+	if r := commit(t, s, put("a", "3")); r != 3 {
+		t.Errorf("revision %d, want 3", r)
+	}
+}
+
+// If that fails too, nobody knows; but whoever asks gets one answer.
+func TestLateFailureStays(t *testing.T) {
+	c := config(t)
+	s := open(t, c)
+	commit(t, s, put("a", "1"))
+	w, err := s.Watch(t.Context(), "", 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Fail(boltstore.Failure{Cause: syscall.EIO, Late: true})
+	r, err := s.Commit(t.Context(), put("a", "2"))
+	wantFault(t, "Commit", err, fault.Unavailable, "may be lost")
+	if r != 2 || !errors.Is(err, store.ErrUncertain) || !errors.Is(err, syscall.EIO) {
+		t.Errorf("Commit: %d, %v; want revision 2, uncertain", r, err)
+	}
+	if got, want := content(t, s), "a=2@1-2 "; got != want {
+		t.Errorf("the store has %q, want %q", got, want)
+	}
+	if b, err := w.Next(t.Context()); err != nil || b.Revision != 2 {
+		t.Errorf("Next: %+v, %v", b, err)
+	}
+	if _, err := s.Commit(t.Context(), store.Tx{If: []store.Condition{store.Unchanged("a", 1)}}); fault.KindOf(err) != fault.Conflict {
+		t.Errorf("a condition on the old state: %v", err)
+	}
+	s.Fail(boltstore.Failure{})
+	if r := commit(t, s, put("a", "3")); r != 3 {
+		t.Errorf("revision %d, want 3", r)
+	}
+	check(t, s)
+}
+
+// Guarantee 2: between the last write and its sync a commit is in the file,
+// and nobody sees it.
+func TestNotSeenBeforeDurable(t *testing.T) {
+	s := open(t, config(t))
+	commit(t, s, put("a", "1"))
+	w, err := s.Watch(t.Context(), "", 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	inside, leave := make(chan struct{}), make(chan struct{})
+	s.Fail(boltstore.Failure{Cause: syscall.EIO, Late: true, Times: 1, Meanwhile: func() { close(inside); <-leave }})
+	committed := make(chan error)
+	go func() {
+		_, err := s.Commit(t.Context(), put("a", "2"))
+		committed <- err
+	}()
+	<-inside
+	if r, err := s.Revision(t.Context()); r != 1 || err != nil {
+		t.Errorf("Revision: %d, %v", r, err)
+	}
+	// Get and Next wait: each of them ends with its context.
+	ctx, cancel := context.WithCancel(t.Context())
+	var waiting sync.WaitGroup
+	var seen [2]string
+	waiting.Go(func() {
+		e, err := s.Get(ctx, "a")
+		seen[0] = fmt.Sprintf("%s %v", e.Value, err)
+	})
+	waiting.Go(func() {
+		b, err := w.Next(ctx)
+		seen[1] = fmt.Sprintf("%d %v", b.Revision, err)
+	})
+	got := make(chan string)
+	go func() {
+		e, err := s.Get(t.Context(), "a")
+		got <- fmt.Sprintf("%s %v", e.Value, err)
+	}()
+	cancel()
+	waiting.Wait()
+	if want := [2]string{" context canceled", "0 context canceled"}; seen != want {
+		t.Errorf("seen before it was durable: %q, want %q", seen, want)
+	}
+	close(leave)
+	if err := <-committed; err != nil {
+		t.Errorf("Commit: %v", err)
+	}
+	if g := <-got; g != "2 <nil>" {
+		t.Errorf("the Get that waited: %s", g)
+	}
+}
+
+// Commits share transactions of the file, and each has its own outcome.
+func TestGroup(t *testing.T) {
+	const n = 50
+	s := open(t, config(t))
+	commit(t, s, put("there", ""))
+	attempts, results := group(t, s, boltstore.Failure{Cause: errors.New("late"), Late: true, Times: 1}, n)
+	// The first of them, its repair, and the others together.
+	if got := attempts(); got > 5 {
+		t.Errorf("%d commits took %d transactions of the file", n, got)
+	}
+	for i, err := range results {
+		if i%5 == 4 != (fault.KindOf(err) == fault.Conflict && err != nil) || i%5 != 4 && err != nil {
+			t.Errorf("commit %d: %v", i, err)
+		}
+	}
+	if r, _ := s.Revision(t.Context()); r != 1+1+n-n/5 {
+		t.Errorf("revision %d, want %d", r, 2+n-n/5)
+	}
+	check(t, s)
+}
+
+// If a shared transaction fails, each is tried alone, so that one that cannot
+// be written does not take others with it.
+func TestGroupFails(t *testing.T) {
+	const n = 10
+	s := open(t, config(t))
+	commit(t, s, put("there", ""))
+	s.Fail(boltstore.Failure{})
+	// The first is the one that holds the others up; the second is the group.
+	attempts, results := group(t, s, boltstore.Failure{Cause: syscall.ENOSPC, Times: 2}, n)
+	for i, err := range results {
+		if i%5 != 4 && err != nil {
+			t.Errorf("commit %d: %v", i, err)
+		}
+		if i%5 == 4 && (err == nil || fault.KindOf(err) != fault.Conflict) {
+			t.Errorf("commit %d: %v, want a conflict", i, err)
+		}
+	}
+	if got, want := attempts(), int64(2+n-n/5); got != want {
+		t.Errorf("%d transactions of the file, want %d", got, want)
+	}
+	check(t, s)
+}
+
+// group has n commits wait for one that is being written, and returns their
+// outcomes. Every fifth asks for what cannot be.
+func group(t *testing.T, s *boltstore.Store, f boltstore.Failure, n int) (attempts func() int64, results []error) {
+	t.Helper()
+	inside, leave := make(chan struct{}), make(chan struct{})
+	var once sync.Once
+	f.Meanwhile = func() { once.Do(func() { close(inside); <-leave }) }
+	count := s.Fail(f)
+	var all sync.WaitGroup
+	all.Go(func() { _, _ = s.Commit(t.Context(), put("first", "")) })
+	<-inside
+	results = make([]error, n)
+	for i := range n {
+		all.Go(func() {
+			tx := put(fmt.Sprint(i), "")
+			if i%5 == 4 {
+				tx.If = []store.Condition{store.Absent("there")}
+			}
+			_, results[i] = s.Commit(t.Context(), tx)
+		})
+	}
+	s.Waiting(n)
+	close(leave)
+	all.Wait()
+	return count.Load, results
+}
+
+// History is bounded in number and in bytes, and what is left is whole.
+func TestTrim(t *testing.T) {
+	for _, tc := range []struct {
+		keep, keepBytes int
+		size            int
+		least, most     int // revisions that are remembered in the end
+	}{
+		{keep: 16, size: 10, least: 16, most: 18},
+		{keep: 1, size: 10, least: 1, most: 1},
+		{keep: 1000, keepBytes: 10_000, size: 1000, least: 7, most: 9},
+		{keep: 1000, keepBytes: 100, size: 1000, least: 1, most: 1},
+	} {
+		t.Run(fmt.Sprintf("%d of %d bytes", tc.keep, tc.keepBytes), func(t *testing.T) {
+			c := config(t)
+			c.Keep, c.KeepBytes = tc.keep, tc.keepBytes
+			s := open(t, c)
+			const commits = 60
+			for i := range commits {
+				commit(t, s, put(fmt.Sprint(i%3), strings.Repeat("x", tc.size)))
+			}
+			check(t, s)
+			remembered := 0
+			for after := range uint64(commits) {
+				_, err := s.Watch(t.Context(), "", after)
+				if err == nil {
+					remembered++
+				} else if !errors.Is(err, store.ErrCompacted) || remembered > 0 {
+					t.Errorf("a watch after %d: %v", after, err)
+				}
+			}
+			if remembered < tc.least || remembered > tc.most {
+				t.Errorf("%d revisions are remembered, want %d to %d", remembered, tc.least, tc.most)
+			}
+		})
+	}
+}

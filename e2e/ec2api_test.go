@@ -34,12 +34,6 @@ const (
 	ec2Image  = "ami-0123456789abcdef0"
 )
 
-// unsealed keeps the secrets of this test as they are.
-type unsealed struct{}
-
-func (unsealed) Seal(plain []byte, _ string) ([]byte, error)  { return plain, nil }
-func (unsealed) Open(sealed []byte, _ string) ([]byte, error) { return sealed, nil }
-
 // ec2API serves the EC2 API on loopback and returns where.
 func ec2API(t *testing.T) string {
 	t.Helper()
@@ -50,7 +44,7 @@ func ec2API(t *testing.T) string {
 		t.Fatal(err)
 	}
 	c := control.New(control.Config{
-		DB: db, Sealer: unsealed{}, Logger: log,
+		DB: db, Logger: log,
 		Places: map[string]control.Place{"ec2": {
 			Zone: "us-east-1a", ZoneID: "use1-az4", VPC: instance.VPC{ID: "vpc-0123456789abcdef0"},
 			Subnet: instance.Subnet{ID: "subnet-0123456789abcdef0", IPv4: netip.MustParsePrefix("10.0.1.0/24")},

@@ -35,12 +35,6 @@ const (
 	ecsOldImage       = "imdsdev_2_x64_20G.vhd"
 )
 
-// open is a sealer that seals nothing.
-type open struct{}
-
-func (open) Seal(secret []byte, _ string) ([]byte, error) { return secret, nil }
-func (open) Open(sealed []byte, _ string) ([]byte, error) { return sealed, nil }
-
 // startECSAPI serves the ECS API over an empty control plane with two images
 // and returns where: host and port.
 func startECSAPI(t *testing.T) string {
@@ -54,7 +48,7 @@ func startECSAPI(t *testing.T) string {
 	t.Cleanup(func() { _ = s.Close() })
 	db := check[*state.DB](t)(state.Open(t.Context(), s, slog.New(slog.DiscardHandler)))
 	t.Cleanup(func() { _ = db.Close() })
-	c := control.New(control.Config{DB: db, Sealer: open{}, Places: map[string]control.Place{"ecs": {
+	c := control.New(control.Config{DB: db, Places: map[string]control.Place{"ecs": {
 		Zone: ecsRegion + "-i", VPC: instance.VPC{ID: "vpc-bp1e2e"},
 		Subnet: instance.Subnet{ID: "vsw-bp1e2e", IPv4: netip.MustParsePrefix("172.16.0.0/24")},
 	}}})

@@ -39,17 +39,13 @@ type plane struct {
 // Every decision is recorded in the directory of the state; without one,
 // nothing is recorded.
 func openPlane(ctx context.Context, n *node.Node, dir string, log *slog.Logger) (*plane, error) {
-	sealer, err := newSealer()
-	if err != nil {
-		return nil, err
-	}
 	memory := memstore.New(memstore.Config{})
 	db, err := state.Open(ctx, memory, log)
 	if err != nil {
 		return nil, errors.Join(err, memory.Close())
 	}
 	p := &plane{store: memory, db: db}
-	cfg := control.Config{DB: db, Places: devPlaces(), Sealer: sealer, Logger: log}
+	cfg := control.Config{DB: db, Places: devPlaces(), Logger: log}
 	if dir != "" {
 		p.audit, err = audit.Open(audit.Config{Path: filepath.Join(dir, "audit.log"), Logger: log})
 		if err != nil {

@@ -75,6 +75,7 @@ var layers = []layer{
 		"internal/netenv":      {modules: []string{"golang.org/x/sys", "github.com/vishvananda/netlink", "github.com/google/nftables"}},
 		"internal/policy":      {},
 		"internal/store":       {},
+		"internal/seal":        {},
 		"internal/audit":       {},
 		"internal/api/sigv4":   {},
 		"internal/api/alisign": {},

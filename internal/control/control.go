@@ -13,6 +13,7 @@ import (
 	"openimds/internal/fault"
 	"openimds/internal/instance"
 	"openimds/internal/policy"
+	"openimds/internal/seal"
 	"openimds/internal/state"
 	"openimds/internal/store"
 )
@@ -25,11 +26,12 @@ type Config struct {
 	// Audit records a decision before it is acted on, and what failed after.
 	// A change that cannot be recorded is refused. Nil: nothing is recorded.
 	Audit func(Entry) error
-	// Sealer seals the secrets of access keys. Required.
-	Sealer Sealer
-	Now    func() time.Time
-	Random io.Reader
-	Logger *slog.Logger
+	// Secrets seals what nobody may read in the store. Nil: under a key that
+	// ends with the process, for a store that does.
+	Secrets *seal.Ring
+	Now     func() time.Time
+	Random  io.Reader
+	Logger  *slog.Logger
 }
 
 // Place is the network that launched instances get their interface in.
@@ -83,6 +85,15 @@ func New(cfg Config) *Control {
 	}
 	if cfg.Audit == nil {
 		cfg.Audit = func(Entry) error { return nil }
+	}
+	if cfg.Secrets == nil {
+		raw := make([]byte, seal.KeySize)
+		_, _ = rand.Read(raw) // never fails
+		key, err := seal.NewKey(raw)
+		if err != nil {
+			panic(err) // it has the right size
+		}
+		cfg.Secrets = seal.NewRing(key)
 	}
 	return &Control{cfg: cfg, db: cfg.DB, log: cfg.Logger, parsed: map[*state.Policy]*policy.Policy{}}
 }

@@ -18,21 +18,6 @@ import (
 	"openimds/internal/store/memstore"
 )
 
-// plain is a Sealer that binds a secret to its record and hides nothing.
-type plain struct{}
-
-func (plain) Seal(p []byte, context string) ([]byte, error) {
-	return append([]byte(context+"|"), p...), nil
-}
-
-func (plain) Open(sealed []byte, context string) ([]byte, error) {
-	secret, ok := strings.CutPrefix(string(sealed), context+"|")
-	if !ok {
-		return nil, errors.New("sealed for another record")
-	}
-	return []byte(secret), nil
-}
-
 // bed is a control plane with the samples, two images for each dialect, and
 // callers that may do everything.
 type bed struct {
@@ -65,7 +50,7 @@ func newBed(t *testing.T) *bed {
 		}
 	}
 	b.Control = control.New(control.Config{
-		DB: db, Places: places, Sealer: plain{}, Now: func() time.Time { return b.now },
+		DB: db, Places: places, Now: func() time.Time { return b.now },
 		Audit: func(e control.Entry) error {
 			b.mu.Lock()
 			defer b.mu.Unlock()

@@ -7,13 +7,7 @@ import (
 	"openimds/internal/state"
 )
 
-// Sealer seals secrets before they are stored, and opens them. The context
-// binds a sealed value to its record.
-type Sealer interface {
-	Seal(plain []byte, context string) ([]byte, error)
-	Open(sealed []byte, context string) ([]byte, error)
-}
-
+// keyContext binds a sealed secret to the record of its key.
 func keyContext(id string) string { return "access-key/" + id }
 
 // Principal returns the secret of an access key of a dialect, and the caller
@@ -24,7 +18,7 @@ func (c *Control) Principal(dialect, accessKeyID string) (secret string, caller 
 	if !ok || k.Dialect != dialect || k.Disabled {
 		return "", Caller{}, fault.New(fault.Unauthenticated, "access key %.40q is not known", accessKeyID)
 	}
-	plain, err := c.cfg.Sealer.Open(k.Sealed, keyContext(k.ID))
+	plain, err := c.cfg.Secrets.Open(k.Sealed, keyContext(k.ID))
 	if err != nil {
 		return "", Caller{}, fault.Wrap(fault.Internal, err, "open the secret of access key %s", k.ID)
 	}
@@ -36,11 +30,7 @@ func (c *Control) PutKey(ctx context.Context, caller Caller, k state.AccessKey, 
 	if err := c.permit(caller, ask{}); err != nil {
 		return err
 	}
-	sealed, err := c.cfg.Sealer.Seal([]byte(secret), keyContext(k.ID))
-	if err != nil {
-		return fault.Wrap(fault.Internal, err, "seal the secret of access key %s", k.ID)
-	}
-	k.Sealed, k.Created = sealed, c.cfg.Now().UTC()
+	k.Sealed, k.Created = c.cfg.Secrets.Seal([]byte(secret), keyContext(k.ID)), c.cfg.Now().UTC()
 	return c.update(ctx, func(tx *state.Tx) error { return state.Save(tx, c.db.Keys, k.ID, &k) })
 }
 

@@ -51,12 +51,6 @@ type bench struct {
 	region  string
 }
 
-// open seals nothing: what it is told to seal, tests may see.
-type open struct{}
-
-func (open) Seal(plain []byte, _ string) ([]byte, error)  { return plain, nil }
-func (open) Open(sealed []byte, _ string) ([]byte, error) { return sealed, nil }
-
 // locked lets calls at once read the same numbers.
 type locked struct {
 	mu sync.Mutex
@@ -84,7 +78,7 @@ func newBench(t *testing.T) *bench {
 	})
 	random := &locked{r: rand.NewChaCha8([32]byte{'e', 'c', '2'})}
 	b.control = control.New(control.Config{
-		DB: db, Sealer: open{}, Random: random, Logger: log, Now: func() time.Time { return b.now },
+		DB: db, Random: random, Logger: log, Now: func() time.Time { return b.now },
 		Places: map[string]control.Place{"ec2": {
 			Zone: "us-east-1a", ZoneID: "use1-az4", VPC: instance.VPC{ID: "vpc-0123456789abcdef0", IPv4: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/16")}},
 			Subnet:         instance.Subnet{ID: "subnet-0123456789abcdef0", IPv4: netip.MustParsePrefix("10.0.1.0/24")},

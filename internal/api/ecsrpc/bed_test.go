@@ -2,7 +2,6 @@ package ecsrpc_test
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
@@ -22,21 +21,6 @@ import (
 	"openimds/internal/state"
 	"openimds/internal/store/memstore"
 )
-
-// plain seals by writing the context in front.
-type plain struct{}
-
-func (plain) Seal(secret []byte, context string) ([]byte, error) {
-	return []byte(context + "\n" + string(secret)), nil
-}
-
-func (plain) Open(sealed []byte, context string) ([]byte, error) {
-	secret, ok := strings.CutPrefix(string(sealed), context+"\n")
-	if !ok {
-		return nil, errors.New("sealed for another record")
-	}
-	return []byte(secret), nil
-}
 
 // same gives the same bytes in every run.
 type same struct {
@@ -84,7 +68,7 @@ func newBed(t *testing.T) *bed {
 	random := &same{src: rand.NewChaCha8([32]byte{1})}
 	now := func() time.Time { return b.now }
 	b.Control = control.New(control.Config{
-		DB: db, Sealer: plain{}, Now: now, Random: random,
+		DB: db, Now: now, Random: random,
 		Audit: func(e control.Entry) error { b.audited = append(b.audited, e); return nil },
 		Places: map[string]control.Place{"ecs": {
 			Zone: "cn-hangzhou-i", Network: "default", Sources: netip.MustParsePrefix("127.0.1.0/24"),

@@ -3,10 +3,10 @@ package boltstore
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"io/fs"
 	"os"
+	"syscall"
 
 	bolt "go.etcd.io/bbolt"
 
@@ -105,10 +105,12 @@ func receive(ctx context.Context, temp string, backup io.Reader) error {
 	if err == nil {
 		err = f.Sync()
 	}
-	if err := errors.Join(err, f.Close()); err != nil {
-		return fmt.Errorf("receive the backup: %w", err)
+	err = errors.Join(err, f.Close())
+	var system syscall.Errno
+	if err == nil || ctx.Err() != nil || errors.As(err, &system) {
+		return err
 	}
-	return nil
+	return fault.Wrap(fault.Unavailable, err, "read the backup")
 }
 
 // advance checks the store in a file and gives it a new history.

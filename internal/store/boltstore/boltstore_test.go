@@ -259,7 +259,7 @@ func TestOpenRefuses(t *testing.T) {
 		"foreign bbolt": {foreign(t), fault.Unsupported, "no state file"},
 		"newer format":  {newer, fault.Unsupported, "format 2"},
 		"cut off":       {whole[:40_000], fault.Internal, "cut off"},
-		"one page":      {whole[:os.Getpagesize()], fault.Unavailable, "open state file"},
+		"one page":      {whole[:os.Getpagesize()], fault.Unsupported, "damaged"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := config(t)
@@ -312,6 +312,7 @@ func TestWithdraw(t *testing.T) {
 		_, err := s.Commit(ctx, put("waiting", ""))
 		waiting <- err
 	}()
+	s.Waiting(1)
 	cancel()
 	if err := <-waiting; !errors.Is(err, context.Canceled) {
 		t.Errorf("the commit that waits: %v", err)

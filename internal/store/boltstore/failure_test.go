@@ -8,6 +8,9 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"time"
+
+	bolt "go.etcd.io/bbolt"
 
 	"openimds/internal/fault"
 	"openimds/internal/store"
@@ -112,28 +115,20 @@ func TestNotSeenBeforeDurable(t *testing.T) {
 	if r, err := s.Revision(t.Context()); r != 1 || err != nil {
 		t.Errorf("Revision: %d, %v", r, err)
 	}
-	// Get and Next wait: each of them ends with its context.
-	ctx, cancel := context.WithCancel(t.Context())
-	var waiting sync.WaitGroup
-	var seen [2]string
-	waiting.Go(func() {
-		e, err := s.Get(ctx, "a")
-		seen[0] = fmt.Sprintf("%s %v", e.Value, err)
-	})
-	waiting.Go(func() {
-		b, err := w.Next(ctx)
-		seen[1] = fmt.Sprintf("%d %v", b.Revision, err)
-	})
+	// Whoever asks waits, here for as long as their context lets them.
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+	defer cancel()
+	if e, err := s.Get(ctx, "a"); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("before it was durable Get gave %q, %v", e.Value, err)
+	}
+	if b, err := w.Next(ctx); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("before it was durable Next gave revision %d, %v", b.Revision, err)
+	}
 	got := make(chan string)
 	go func() {
 		e, err := s.Get(t.Context(), "a")
 		got <- fmt.Sprintf("%s %v", e.Value, err)
 	}()
-	cancel()
-	waiting.Wait()
-	if want := [2]string{" context canceled", "0 context canceled"}; seen != want {
-		t.Errorf("seen before it was durable: %q, want %q", seen, want)
-	}
 	close(leave)
 	if err := <-committed; err != nil {
 		t.Errorf("Commit: %v", err)
@@ -212,6 +207,45 @@ func group(t *testing.T, s *boltstore.Store, f boltstore.Failure, n int) (attemp
 	close(leave)
 	all.Wait()
 	return count.Load, results
+}
+
+// A commit that meets a damaged entry fails as a whole, and alone.
+func TestDamagedGroup(t *testing.T) {
+	s := open(t, config(t))
+	commit(t, s, put("bad", "1"))
+	if err := s.Raw(func(entries, _, _ *bolt.Bucket) error { return entries.Put([]byte("bad"), []byte("x")) }); err != nil {
+		t.Fatal(err)
+	}
+	inside, leave := make(chan struct{}), make(chan struct{})
+	s.Fail(boltstore.Failure{Cause: syscall.EIO, Times: 1, Meanwhile: func() { close(inside); <-leave }})
+	var all sync.WaitGroup
+	all.Go(func() { _, _ = s.Commit(t.Context(), put("first", "")) })
+	<-inside
+	for i := range 9 {
+		all.Go(func() {
+			tx := put(fmt.Sprint(i), "")
+			if i%3 == 0 {
+				tx.Put = append(tx.Put, store.Pair{Key: "bad"})
+			}
+			_, err := s.Commit(t.Context(), tx)
+			if i%3 == 0 {
+				wantFault(t, "Commit", err, fault.Internal, `key "bad"`)
+			} else if err != nil {
+				t.Errorf("commit %d: %v", i, err)
+			}
+		})
+	}
+	s.Waiting(9)
+	close(leave)
+	all.Wait()
+	for i := range 9 {
+		if _, err := s.Get(t.Context(), fmt.Sprint(i)); (err == nil) != (i%3 != 0) {
+			t.Errorf("%d: %v", i, err)
+		}
+	}
+	if r, _ := s.Revision(t.Context()); r != 7 {
+		t.Errorf("revision %d, want 7", r)
+	}
 }
 
 // History is bounded in number and in bytes, and what is left is whole.

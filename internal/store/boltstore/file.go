@@ -145,6 +145,7 @@ func guarded(fn func() error) (err error) {
 // openTrouble says what is wrong with a file, and what to do.
 func openTrouble(path string, err error) error {
 	var already *fault.Error
+	var system syscall.Errno
 	switch {
 	case errors.As(err, &already):
 		return err
@@ -158,9 +159,9 @@ func openTrouble(path string, err error) error {
 		return fault.Wrap(fault.Unavailable, err, "open state file %s: give the user that runs this program read and write permission on it and its folder", path)
 	case errors.Is(err, syscall.ENOSPC):
 		return fault.Wrap(fault.Unavailable, err, "make state file %s: the disk is full", path)
-	case errors.Is(err, berrors.ErrInvalid), errors.Is(err, berrors.ErrVersionMismatch), errors.Is(err, berrors.ErrChecksum):
-		return fault.Wrap(fault.Unsupported, err, "%s is no state file of this program, or damaged: name another file, or restore a backup", path)
-	default:
+	case errors.As(err, &system):
 		return fault.Wrap(fault.Unavailable, err, "open state file %s", path)
+	default: // bbolt could not make sense of it
+		return fault.Wrap(fault.Unsupported, err, "%s is no state file of this program, or damaged: name another file, or restore a backup", path)
 	}
 }

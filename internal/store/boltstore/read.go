@@ -103,11 +103,8 @@ func (s *Store) past(ctx context.Context, after uint64) (batches []store.Batch, 
 		c := tx.Bucket(bucketHistory).Cursor()
 		next := after + 1
 		for k, v := c.Seek(revisionKey(next)); k != nil && len(batches) < pastCount && size < pastBytes; k, v = c.Next() {
-			if !bytes.Equal(k, revisionKey(next)) {
-				break
-			}
 			b, err := decodeBatch(next, v)
-			if err != nil {
+			if err != nil { // it may be that of another revision
 				return s.damaged(err, "the history at revision %d", next)
 			}
 			batches = append(batches, b)

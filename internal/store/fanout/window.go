@@ -50,15 +50,6 @@ func (w *Window) After(revision, head uint64) ([]store.Batch, bool) {
 	return w.batches[uint64(len(w.batches))-missing:], true
 }
 
-// Before returns the revision before the first batch that is there, 0 when
-// there is none.
-func (w *Window) Before() uint64 {
-	if len(w.batches) == 0 {
-		return 0
-	}
-	return w.batches[0].Revision - 1
-}
-
 // overhead is about what an event takes in memory beside its key and value.
 const overhead = 64
 

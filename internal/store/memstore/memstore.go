@@ -39,7 +39,7 @@ type Store struct {
 	keys      []string     // of entries, in order
 	entries   map[string]store.Entry
 	revision  uint64
-	compacted uint64 // history up to here is forgotten
+	compacted uint64 // history up to here was forgotten by Compact
 	history   fanout.Window
 	closed    bool
 }
@@ -155,7 +155,6 @@ func (s *Store) Commit(ctx context.Context, tx store.Tx) (uint64, error) {
 	b.Sort()
 	s.revision = next
 	s.history.Push(b)
-	s.compacted = max(s.compacted, s.history.Before())
 	s.hub.Publish(b)
 	return next, nil
 }

@@ -326,49 +326,89 @@ func TestWithdraw(t *testing.T) {
 	}
 }
 
-// Close waits for commits that were accepted.
-func TestCloseWaits(t *testing.T) {
+// A file that is replaced while a process waits for it is not the one that it
+// gets: what would be written to that would be lost.
+func TestReplacedWhileWaiting(t *testing.T) {
 	c := config(t)
-	s := open(t, c)
-	var mu sync.Mutex
-	var acknowledged []string
-	var group sync.WaitGroup
-	for i := range 8 {
-		group.Go(func() {
-			for n := 0; ; n++ {
-				key := fmt.Sprintf("%d/%d", i, n)
-				if _, err := s.Commit(t.Context(), put(key, "")); errors.Is(err, store.ErrClosed) {
-					return
-				} else if err != nil {
-					t.Errorf("Commit: %v", err)
-				}
-				mu.Lock()
-				acknowledged = append(acknowledged, key)
-				mu.Unlock()
-			}
-		})
-	}
-	for {
-		mu.Lock()
-		n := len(acknowledged)
-		mu.Unlock()
-		if n > 50 {
-			break
+	saved := func() []byte {
+		s := open(t, c)
+		commit(t, s, put("a", "restored"))
+		saved, _ := backup(t, s)
+		commit(t, s, put("a", "old"))
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
 		}
-		time.Sleep(time.Millisecond)
+		return saved
+	}()
+	readOnly := c
+	readOnly.ReadOnly = true
+	reader := open(t, readOnly)
+	opened := make(chan *boltstore.Store)
+	go func() {
+		waits := c
+		waits.Timeout = time.Minute
+		s, err := boltstore.Open(waits)
+		if err != nil {
+			t.Error(err)
+		}
+		opened <- s
+	}()
+	time.Sleep(50 * time.Millisecond) // if it does not wait yet, it has it easy
+	if _, err := boltstore.Restore(t.Context(), c, bytes.NewReader(saved), true); err != nil {
+		t.Fatal(err)
 	}
+	if err := reader.Close(); err != nil {
+		t.Fatal(err)
+	}
+	s := <-opened
+	commit(t, s, put("b", "1"))
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
+	if got, want := content(t, open(t, c)), "a=restored@1-1 b=1@1000000002-1000000002 "; got != want {
+		t.Errorf("the store has %q, want %q", got, want)
+	}
+}
+
+// Close waits for commits that were accepted, and accepts no more.
+func TestCloseWaits(t *testing.T) {
+	const n = 5
+	c := config(t)
+	s := open(t, c)
+	inside, leave := make(chan struct{}), make(chan struct{})
+	s.Fail(boltstore.Failure{Cause: errors.New("late"), Late: true, Times: 1, Meanwhile: func() { close(inside); <-leave }})
+	var group sync.WaitGroup
+	accepted := func(key string) {
+		group.Go(func() {
+			if _, err := s.Commit(t.Context(), put(key, "")); err != nil {
+				t.Errorf("%s: %v", key, err)
+			}
+		})
+	}
+	accepted("first")
+	<-inside
+	for i := range n {
+		accepted(fmt.Sprint(i))
+	}
+	s.Waiting(n)
+	group.Go(func() {
+		if err := s.Close(); err != nil {
+			t.Errorf("Close: %v", err)
+		}
+	})
+	for {
+		if _, err := s.Revision(t.Context()); errors.Is(err, store.ErrClosed) {
+			break
+		}
+	}
+	if _, err := s.Commit(t.Context(), put("late", "")); !errors.Is(err, store.ErrClosed) {
+		t.Errorf("Commit after Close: %v", err)
+	}
+	close(leave)
 	group.Wait()
 	s = open(t, c)
 	check(t, s)
-	if r, _ := s.Revision(t.Context()); r != uint64(len(acknowledged)) {
-		t.Errorf("revision %d, %d commits were acknowledged", r, len(acknowledged))
-	}
-	for _, key := range acknowledged {
-		if _, err := s.Get(t.Context(), key); err != nil {
-			t.Errorf("%s: %v", key, err)
-		}
+	if r, _ := s.Revision(t.Context()); r != 1+n {
+		t.Errorf("revision %d, %d commits were accepted", r, 1+n)
 	}
 }

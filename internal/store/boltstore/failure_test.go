@@ -159,6 +159,38 @@ func TestGroup(t *testing.T) {
 	check(t, s)
 }
 
+// More than fits into one transaction goes into several.
+func TestLargeGroup(t *testing.T) {
+	const n = 6
+	s := open(t, config(t))
+	inside, leave := make(chan struct{}), make(chan struct{})
+	attempts := s.Fail(boltstore.Failure{Cause: errors.New("late"), Late: true, Times: 1, Meanwhile: func() { close(inside); <-leave }})
+	var all sync.WaitGroup
+	all.Go(func() { commit(t, s, put("first", "")) })
+	<-inside
+	third := []byte(strings.Repeat("x", 1<<20))
+	for i := range n {
+		all.Go(func() {
+			var tx store.Tx
+			for part := range 3 {
+				tx.Put = append(tx.Put, store.Pair{Key: fmt.Sprintf("%d/%d", i, part), Value: third})
+			}
+			if _, err := s.Commit(t.Context(), tx); err != nil {
+				t.Errorf("commit %d: %v", i, err)
+			}
+		})
+	}
+	s.Waiting(n)
+	close(leave)
+	all.Wait()
+	if got, want := attempts.Load(), int64(2+n/2); got != want {
+		t.Errorf("%d transactions of the file, want %d: of six commits of 3 MiB two fit into one", got, want)
+	}
+	if l, err := s.List(t.Context(), "", store.ListOptions{}); err != nil || len(l.Entries) != 1+3*n {
+		t.Errorf("%d entries, want %d (%v)", len(l.Entries), 1+3*n, err)
+	}
+}
+
 // If a shared transaction fails, each is tried alone, so that one that cannot
 // be written does not take others with it.
 func TestGroupFails(t *testing.T) {

@@ -100,7 +100,7 @@ type machine struct {
 }
 
 var (
-	someKey    = rapid.SampledFrom([]string{"\x00", "a", "a\x00", "a/", "a/1", "a/2", "b", "\xff", "\xff\xff"})
+	someKey    = rapid.SampledFrom([]string{"\x00", "a", "a\x00", "a/", "a/1", "a/2", "b", "ba/1", "\xff", "\xff\xff"})
 	somePrefix = rapid.SampledFrom([]string{"", "a", "a/", "a/1", "b", "c", "\xff"})
 	someValue  = rapid.SliceOfN(rapid.Byte(), 0, 5)
 )

@@ -19,6 +19,8 @@ type Instance struct {
 	Dialect string `json:"dialect"`
 	// Network in which the instance's addresses are unique. Listeners name the network they serve. Default: `default`.
 	Network string `json:"network,omitempty"`
+	// Host whose node answers the instance, by the node's name. Default: the data plane of the control plane itself.
+	Node string `json:"node,omitempty"`
 	// Addresses the instance calls from, when they are not the addresses of its interfaces (on loopback, behind a proxy).
 	Sources []netip.Addr `json:"sources,omitempty"`
 	// Name a person gave it (ECS `instance/instance-name`).

@@ -22,11 +22,12 @@ const (
 	rawLen    = prefixLen + nonceLen + sealedLen
 )
 
-// Keys are the keys of one instance. They are derived when they are first
+// Keys are the keys of one instance. They are made ready when they are first
 // needed, so that an instance that never asks for a token costs nothing. Keys
 // is safe for concurrent use.
 type Keys struct {
-	ring  *Ring
+	ring  *Ring // nil: leased
+	lease atomic.Pointer[Lease]
 	id    string
 	slots [held]atomic.Pointer[epochKey]
 }
@@ -52,8 +53,11 @@ type Scratch struct {
 // is the instance's: raising it ends every older token. An error means that
 // random could not be read.
 func (k *Keys) Mint(dst []byte, s *Scratch, prefix [4]byte, generation uint64, now time.Time, ttl time.Duration, random io.Reader) ([]byte, error) {
-	secrets := k.ring.secrets.Load()
-	aead, err := k.aead(secrets, current(secrets, now))
+	from, err := k.origin()
+	if err != nil {
+		return dst, err
+	}
+	aead, err := k.aead(from, current(from.first, now))
 	if err != nil {
 		return dst, err
 	}
@@ -82,11 +86,14 @@ func (k *Keys) Verify(s *Scratch, prefix [4]byte, generation uint64, now time.Ti
 	}
 	nonce, sealed := raw[prefixLen:prefixLen+nonceLen], raw[prefixLen+nonceLen:]
 	bound := k.bind(s, prefix, generation)
-	secrets := k.ring.secrets.Load()
-	first := current(secrets, now)
+	from, err := k.origin()
+	if err != nil {
+		return 0, false
+	}
+	first := current(from.first, now)
 	for i := range held {
 		// The current epoch, then the previous one, then the next.
-		aead, err := k.aead(secrets, (first+held-i)%held)
+		aead, err := k.aead(from, (first+held-i)%held)
 		if err != nil {
 			return 0, false
 		}
@@ -105,8 +112,8 @@ var strict = base64.URLEncoding.Strict()
 // current returns which of the held epochs now falls into, or the nearest one
 // when a clock jump has left them all behind and the ring's owner has not yet
 // caught up.
-func current(s *Secrets, now time.Time) int {
-	return int(max(0, min(held-1, Epoch(now)-s.First)))
+func current(first int64, now time.Time) int {
+	return int(max(0, min(held-1, Epoch(now)-first)))
 }
 
 // bind returns the associated data: what a token is bound to.
@@ -118,13 +125,13 @@ func (k *Keys) bind(s *Scratch, prefix [4]byte, generation uint64) []byte {
 }
 
 // aead returns the cipher of the i-th held epoch.
-func (k *Keys) aead(s *Secrets, i int) (cipher.AEAD, error) {
-	epoch := s.First + int64(i)
+func (k *Keys) aead(from origin, i int) (cipher.AEAD, error) {
+	epoch := from.first + int64(i)
 	slot := &k.slots[epoch%held]
 	if e := slot.Load(); e != nil && e.epoch == epoch {
 		return e.aead, nil
 	}
-	key, err := s.key(i, k.id)
+	key, err := from.key(i, k.id)
 	if err != nil {
 		return nil, err
 	}

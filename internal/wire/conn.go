@@ -1,13 +1,19 @@
 package wire
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
 	"runtime"
 	"strconv"
 	"sync/atomic"
+	"syscall"
 )
+
+// errWait is what an operation returns that would have to wait on a goroutine
+// which must not.
+var errWait = errors.New("it would have to wait")
 
 const (
 	smallBuffer = 2 << 10  // holds every honest message
@@ -31,8 +37,9 @@ type conn struct {
 	x    Exchange
 	link link
 
-	nc  net.Conn
-	tcp *net.TCPConn // nc, where it is one
+	nc   net.Conn
+	sock socket // nc, where it is one
+	own  inlineConn
 
 	// buf is small, or comes from Server.large. What was read and not yet
 	// consumed is buf[r:w].
@@ -46,9 +53,31 @@ type conn struct {
 	dead   bool // was told to end
 	broken bool // Handler has panicked: its memory is not used again
 
+	// inline: the connection is served by the goroutine that accepts, which
+	// must not wait. Where it would have to, serve returns with waits set, and
+	// rest tells what is left of an answer that was made.
+	inline, waits, keep bool
+	rest                rest
+
 	term  atomic.Int64 // a term
 	place int          // in roster.conns; guarded by roster.mu
 }
+
+// socket is a connection that is one of the kernel's.
+type socket interface {
+	syscall.Conn
+	SetLinger(seconds int) error
+}
+
+// A rest is what is left to do of an answer.
+type rest uint8
+
+const (
+	noRest     rest = iota
+	restMake        // it is to be made
+	restSend        // it is made, and not sent
+	restLinger      // it is sent, and the client may still be sending
+)
 
 func newConn(s *Server) *conn {
 	c := &conn{s: s}
@@ -63,10 +92,16 @@ func newConn(s *Server) *conn {
 // bind makes c the connection nc.
 func (c *conn) bind(nc net.Conn, tag any) {
 	c.nc = nc
-	c.tcp, _ = nc.(*net.TCPConn)
+	c.sock, _ = nc.(socket)
 	c.info = Conn{Peer: addrPort(nc.RemoteAddr()), Local: addrPort(nc.LocalAddr()), Listener: tag}
+	c.begin()
+}
+
+// begin makes c ready for a connection.
+func (c *conn) begin() {
 	c.r, c.w = 0, 0
 	c.opened, c.dead = false, false
+	c.inline, c.waits, c.rest = false, false, noRest
 	c.term.Store(0)
 }
 
@@ -74,7 +109,7 @@ func (c *conn) bind(nc net.Conn, tag any) {
 func (c *conn) unbind() {
 	c.shrink()
 	c.link.reset()
-	c.nc, c.tcp, c.info = nil, nil, Conn{}
+	c.nc, c.sock, c.info = nil, nil, Conn{}
 }
 
 // addrPort is zero for an address that is no IP address and port.
@@ -90,6 +125,11 @@ func addrPort(a net.Addr) netip.AddrPort {
 // run serves the connection to its end.
 func (c *conn) run() {
 	c.serve()
+	c.end()
+}
+
+// end ends the connection.
+func (c *conn) end() {
 	_ = c.nc.Close() // nobody is left to be told
 	if c.opened {
 		c.closed()
@@ -107,17 +147,26 @@ func (c *conn) closed() {
 }
 
 // serve answers message after message. When it returns, the connection is to
-// be closed.
+// be closed, unless it waits.
 func (c *conn) serve() {
 	defer c.catch()
-	if !c.s.handler.Open(&c.info) {
+	if !c.opened {
+		if !c.s.handler.Open(&c.info) {
+			return
+		}
+		c.opened = true
+	}
+	if c.rest != noRest && !c.resume() {
 		return
 	}
-	c.opened = true
 	for turn := 1; ; turn++ {
 		// A client that has always sent its next request already would keep a
 		// processor to itself for as long as the runtime lets it.
 		if turn%fairTurns == 0 {
+			if c.inline {
+				c.waits = true
+				return
+			}
 			runtime.Gosched()
 		}
 		n, missing := 0, head
@@ -128,7 +177,7 @@ func (c *conn) serve() {
 			if c.await(missing) {
 				continue
 			}
-			if missing != body {
+			if missing != body || c.waits {
 				return
 			}
 			c.x.refuse(statusBad) // SEC-23
@@ -181,6 +230,11 @@ func (c *conn) await(missing part) bool {
 			c.enter(inHead)
 		}
 	case c.phase != fresh:
+		if c.inline {
+			// Hardly ever is there another request already.
+			c.waits = true
+			return false
+		}
 		c.enter(idle)
 		// Either this is seen, or the roster sees that c is idle.
 		if c.s.draining.Load() {
@@ -189,6 +243,10 @@ func (c *conn) await(missing part) bool {
 	}
 	c.room()
 	n, err := c.nc.Read(c.buf[c.w:])
+	if errors.Is(err, errWait) {
+		c.waits = true
+		return false
+	}
 	c.w += n
 	return n > 0 || err == nil
 }
@@ -225,10 +283,44 @@ func (c *conn) answer() bool {
 	if c.s.draining.Load() {
 		x.Request.Close = true
 	}
-	keep := x.answer(c.s.handler)
+	x.Inline = c.inline
+	c.keep = x.answer(c.s.handler)
+	if x.Later && c.inline {
+		return c.pause(restMake)
+	}
+	return c.deliver()
+}
+
+// pause leaves the rest of an answer to a goroutine that may wait.
+func (c *conn) pause(r rest) bool {
+	c.rest, c.waits = r, true
+	return false
+}
+
+// resume does what was left of an answer.
+func (c *conn) resume() bool {
+	r := c.rest
+	c.rest = noRest
+	switch r {
+	case restMake:
+		return c.answer()
+	case restSend:
+		return c.deliver()
+	}
+	c.linger()
+	return false
+}
+
+// deliver sends the answer that was made.
+func (c *conn) deliver() bool {
+	x := &c.x
 	if x.Delay > 0 {
+		if c.inline {
+			return c.pause(restSend)
+		}
 		c.enterFor(held, never)
 		c.s.sleep(x.Delay)
+		x.Delay = 0
 	}
 	switch {
 	case x.Abort:
@@ -238,23 +330,30 @@ func (c *conn) answer() bool {
 		return false
 	}
 	c.enter(inAnswer)
-	err := c.link.send(x.Out, x.HopLimit, !keep)
+	rest, err := c.link.send(x.Out, x.HopLimit, !c.keep)
+	if errors.Is(err, errWait) {
+		x.Out = x.Out[:copy(x.Out, rest)]
+		return c.pause(restSend)
+	}
 	if cap(x.Out) > keepOut {
 		x.Out = nil
 	}
 	if err != nil {
 		return false
 	}
-	if !keep && (x.Malformed != 0 || x.unread || c.r < c.w || c.w == len(c.buf)) {
+	if !c.keep && (x.Malformed != 0 || x.unread || c.r < c.w || c.w == len(c.buf)) {
+		if c.inline {
+			return c.pause(restLinger)
+		}
 		c.linger()
 	}
-	return keep && !c.dead
+	return c.keep && !c.dead
 }
 
 // abort makes the close that follows a reset.
 func (c *conn) abort() {
-	if c.tcp != nil {
-		_ = c.tcp.SetLinger(0) // else the close is an orderly one
+	if c.sock != nil {
+		_ = c.sock.SetLinger(0) // else the close is an orderly one
 	}
 }
 

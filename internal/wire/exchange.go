@@ -47,7 +47,7 @@ func (x *Exchange) refuse(status int) {
 // connection may be kept.
 func (x *Exchange) answer(h Handler) (keep bool) {
 	x.Out = x.Out[:0]
-	x.CloseAfter, x.HopLimit, x.Delay, x.Abort = false, 0, 0, false
+	x.CloseAfter, x.HopLimit, x.Delay, x.Abort, x.Later = false, 0, 0, false, false
 	h.Serve(x)
 	r := &x.Request
 	return !x.CloseAfter && !x.Abort && len(x.Out) > 0 &&

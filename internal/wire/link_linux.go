@@ -34,27 +34,35 @@ func (l *link) reset() {
 
 // send sends an answer whose packets have the given hop limit, or the
 // system's own where that is 0. After the last answer of a connection, the
-// kernel may hold it back until the connection is closed or shut down.
+// kernel may hold it back until the connection is closed or shut down. An
+// inline connection that takes only a part of it returns the rest with errWait.
 //
 // A hop limit stays until another answer needs another one, so that it
 // applies to the FIN behind the answer and to whatever is sent again (SEC-60).
-func (l *link) send(out []byte, hop int, last bool) error {
-	if l.c.tcp == nil || !last && hop == l.set {
+func (l *link) send(out []byte, hop int, last bool) (rest []byte, err error) {
+	switch {
+	case l.c.inline:
+	case l.c.sock == nil || !last && hop == l.set:
 		_, err := l.c.nc.Write(out)
-		return err
-	}
-	if l.raw == nil {
-		if l.raw, l.err = l.c.tcp.SyscallConn(); l.err != nil {
-			return l.err
+		return nil, err
+	case l.raw == nil:
+		if l.raw, l.err = l.c.sock.SyscallConn(); l.err != nil {
+			return nil, l.err
 		}
 	}
 	l.out, l.hop, l.last = out, hop, last
-	err := l.raw.Write(l.step)
+	if l.c.inline {
+		if !l.write(uintptr(l.c.own.fd)) {
+			rest, err = l.out, errWait
+		}
+	} else {
+		err = l.raw.Write(l.step)
+	}
 	l.out = nil
 	if err == nil {
 		err = l.err
 	}
-	return err
+	return rest, err
 }
 
 // write sends what it can. It is false when it is to be called again once the

@@ -22,13 +22,13 @@ func hops(x *Exchange) {
 // recorder is a listener that shows what it accepted.
 type recorder struct {
 	net.Listener
-	accepted chan *net.TCPConn
+	accepted chan syscall.Conn
 }
 
 func (r *recorder) Accept() (net.Conn, error) {
 	nc, err := r.Listener.Accept()
 	if err == nil {
-		r.accepted <- nc.(*net.TCPConn)
+		r.accepted <- nc.(syscall.Conn)
 	}
 	return nc, err
 }
@@ -48,11 +48,11 @@ func TestHopLimit(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			ln := tt.listen(t)
-			r := &recorder{ln, make(chan *net.TCPConn, 1)}
+			r := &recorder{ln, make(chan syscall.Conn, 1)}
 			serveOn(t, r, Config{Handler: &fake{serve: hops}})
 			_, port, _ := net.SplitHostPort(ln.Addr().String())
 			c := dial(t, net.JoinHostPort(tt.dial, port))
-			var server *net.TCPConn
+			var server syscall.Conn
 			limit := func() int { return sockopt(t, server, tt.level, tt.option) }
 			c.send(get())
 			c.want("200 latest/meta-data")
@@ -166,20 +166,22 @@ func TestPackets(t *testing.T) {
 
 func TestListenOptions(t *testing.T) {
 	ln := listen(t)
-	r := &recorder{ln, make(chan *net.TCPConn, 1)}
+	r := &recorder{ln, make(chan syscall.Conn, 1)}
 	serveOn(t, r, Config{Handler: &fake{}})
 	c := dial(t, ln.Addr().String())
 	c.send(get())
 	c.want("200 latest/meta-data")
+	accepted := <-r.accepted
 	for _, tt := range []struct {
 		name          string
 		socket        syscall.Conn
 		level, option int
 		ok            func(v int) bool
 	}{
-		{"deferred accept", ln.(*net.TCPListener), syscall.IPPROTO_TCP, syscall.TCP_DEFER_ACCEPT, func(v int) bool { return v > 0 }},
-		{"plain TCP", ln.(*net.TCPListener), syscall.SOL_SOCKET, syscall.SO_PROTOCOL, func(v int) bool { return v == syscall.IPPROTO_TCP }},
-		{"no keep-alive probes", <-r.accepted, syscall.SOL_SOCKET, syscall.SO_KEEPALIVE, func(v int) bool { return v == 0 }},
+		{"deferred accept", ln.(syscall.Conn), syscall.IPPROTO_TCP, syscall.TCP_DEFER_ACCEPT, func(v int) bool { return v > 0 }},
+		{"plain TCP", ln.(syscall.Conn), syscall.SOL_SOCKET, syscall.SO_PROTOCOL, func(v int) bool { return v == syscall.IPPROTO_TCP }},
+		{"no delay", accepted, syscall.IPPROTO_TCP, syscall.TCP_NODELAY, func(v int) bool { return v != 0 }},
+		{"no keep-alive probes", accepted, syscall.SOL_SOCKET, syscall.SO_KEEPALIVE, func(v int) bool { return v == 0 }},
 	} {
 		if v := sockopt(t, tt.socket, tt.level, tt.option); !tt.ok(v) {
 			t.Errorf("%s: the option is %d", tt.name, v)

@@ -10,7 +10,7 @@ func (l *link) init(c *conn) { l.c = c }
 
 func (l *link) reset() {}
 
-func (l *link) send(out []byte, _ int, _ bool) error {
+func (l *link) send(out []byte, _ int, _ bool) ([]byte, error) {
 	_, err := l.c.nc.Write(out)
-	return err
+	return nil, err
 }

@@ -37,6 +37,9 @@ type Config struct {
 	// MaxConns is how many connections may be open at once, over all
 	// listeners; 16,384 by default. More are closed unanswered.
 	MaxConns int
+	// Portable serves every connection on a goroutine of its own from the
+	// start, as on systems other than Linux.
+	Portable bool
 }
 
 const (
@@ -48,15 +51,16 @@ const (
 	quietTime        = 10 * time.Second       // after which an accept error is news
 )
 
-// Server is the portable transport: one goroutine for each connection. Its
-// methods are safe for concurrent use.
+// Server serves connections: one goroutine for each, but on Linux for those
+// that end with their first answer. Its methods are safe for concurrent use.
 type Server struct {
-	handler Handler
-	log     *slog.Logger
-	limits  [phases]time.Duration
-	roster  roster
-	conns   sync.Pool // of *conn
-	large   sync.Pool // of *[largeBuffer]byte
+	handler  Handler
+	portable bool
+	log      *slog.Logger
+	limits   [phases]time.Duration
+	roster   roster
+	conns    sync.Pool // of *conn
+	large    sync.Pool // of *[largeBuffer]byte
 
 	draining atomic.Bool   // no connection is kept from now on
 	stop     chan struct{} // closed when draining starts
@@ -83,6 +87,7 @@ func NewServer(cfg Config) *Server {
 	}
 	s := &Server{
 		handler:   cfg.Handler,
+		portable:  cfg.Portable,
 		log:       cfg.Logger,
 		stop:      make(chan struct{}),
 		listeners: map[net.Listener]struct{}{},
@@ -121,11 +126,14 @@ func (s *Server) Serve(ln net.Listener, tag any) error {
 	var pause time.Duration
 	var last time.Time // of an error
 	for {
-		nc, err := ln.Accept()
-		if err == nil {
-			pause = 0
-			s.start(nc, tag)
-			continue
+		done, err := s.acceptInline(ln, tag)
+		if !done {
+			var nc net.Conn
+			if nc, err = ln.Accept(); err == nil {
+				pause = 0
+				s.start(nc, tag)
+				continue
+			}
 		}
 		if s.draining.Load() {
 			return nil

@@ -25,6 +25,7 @@ const patience = 10 * time.Second
 // serveOn starts a server on ln; it is shut down when the test ends.
 func serveOn(t *testing.T, ln net.Listener, cfg Config) *Server {
 	t.Helper()
+	cfg.Portable = portableOnly
 	s := NewServer(cfg)
 	served := make(chan error, 1)
 	go func() { served <- s.Serve(ln, "tag") }()

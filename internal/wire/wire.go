@@ -116,6 +116,11 @@ type Exchange struct {
 	// Abort resets the connection instead of answering. For fault injection.
 	Abort bool
 
+	// Inline tells that the answer is made on the goroutine that accepts
+	// connections. A Handler that has to wait, or to compute for long, sets
+	// Later instead of answering, and is called again where it may.
+	Inline, Later bool
+
 	// Scratch is the Handler's own memory for this connection; the transport
 	// keeps it from one request to the next, and may hand it on to another
 	// connection of the same Handler.
@@ -133,7 +138,7 @@ type Handler interface {
 	// the connection is closed unanswered and Closed is not called.
 	Open(c *Conn) bool
 	// Serve appends the answer to x.Out. It must not keep x or any of its
-	// slices, and must not block.
+	// slices, and must not block where x.Inline is set.
 	Serve(x *Exchange)
 	// Closed is called when the connection has ended.
 	Closed(c *Conn)

@@ -1,0 +1,175 @@
+package wire
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"runtime"
+	"syscall"
+	"time"
+)
+
+// This is the Linux transport. Most clients open a connection for one request,
+// and with deferred accept that request is there when the connection is. So
+// the goroutine that accepts also reads, answers and closes, without a
+// goroutine, a poll descriptor or a timer for the connection. Whatever would
+// have to wait, such as for a second request, is handed on to a goroutine of
+// its own, and goes on as in the portable transport.
+
+// inlineConn is the connection of a conn that was accepted inline: a bare file
+// descriptor until it is handed on, and then a file that the runtime polls.
+type inlineConn struct {
+	fd    int
+	file  *os.File // nil: inline. Guarded by roster.mu until it is set
+	peer  netip.AddrPort
+	local netip.AddrPort
+}
+
+// Read reads once. Inline it returns errWait when there is nothing.
+func (c *inlineConn) Read(b []byte) (int, error) {
+	if c.file != nil {
+		return c.file.Read(b)
+	}
+	for {
+		n, err := syscall.Read(c.fd, b)
+		switch {
+		case n > 0:
+			return n, nil
+		case errors.Is(err, syscall.EINTR):
+		case errors.Is(err, syscall.EAGAIN):
+			return 0, errWait
+		case err == nil:
+			return 0, os.ErrClosed // the client has ended its side
+		default:
+			return 0, err
+		}
+	}
+}
+
+// Write is for connections that were handed on.
+func (c *inlineConn) Write(b []byte) (int, error) { return c.file.Write(b) }
+
+// Close closes the descriptor.
+func (c *inlineConn) Close() error {
+	if c.file != nil {
+		return c.file.Close()
+	}
+	return syscall.Close(c.fd)
+}
+
+// CloseWrite ends the server's side.
+func (c *inlineConn) CloseWrite() error { return syscall.Shutdown(c.fd, syscall.SHUT_WR) }
+
+// SetLinger makes a close with 0 seconds a reset.
+func (c *inlineConn) SetLinger(seconds int) error {
+	return syscall.SetsockoptLinger(c.fd, syscall.SOL_SOCKET, syscall.SO_LINGER, &syscall.Linger{Onoff: 1, Linger: int32(seconds)})
+}
+
+// SyscallConn is for connections that were handed on.
+func (c *inlineConn) SyscallConn() (syscall.RawConn, error) { return c.file.SyscallConn() }
+
+// LocalAddr returns the server's end.
+func (c *inlineConn) LocalAddr() net.Addr { return net.TCPAddrFromAddrPort(c.local) }
+
+// RemoteAddr returns the client's end.
+func (c *inlineConn) RemoteAddr() net.Addr { return net.TCPAddrFromAddrPort(c.peer) }
+
+// SetDeadline has no effect inline, where nothing waits; nor have the others.
+func (c *inlineConn) SetDeadline(t time.Time) error {
+	if c.file == nil {
+		return nil
+	}
+	return c.file.SetDeadline(t)
+}
+
+// SetReadDeadline bounds reads.
+func (c *inlineConn) SetReadDeadline(t time.Time) error {
+	if c.file == nil {
+		return nil
+	}
+	return c.file.SetReadDeadline(t)
+}
+
+// SetWriteDeadline bounds writes.
+func (c *inlineConn) SetWriteDeadline(t time.Time) error {
+	if c.file == nil {
+		return nil
+	}
+	return c.file.SetWriteDeadline(t)
+}
+
+// acceptInline accepts and answers connections until accepting fails. It
+// reports false where the listener is another's.
+func (s *Server) acceptInline(ln net.Listener, tag any) (done bool, err error) {
+	l, ok := ln.(*Listener)
+	if !ok || s.portable {
+		return false, nil
+	}
+	a := acceptor{s: s, tag: tag, local: addrPort(l.addr)}
+	err = l.raw.Read(a.step)
+	return true, errors.Join(closed(err), a.err)
+}
+
+// step accepts and answers what there is. It is false when it is to be called
+// again once there is more.
+func (a *acceptor) step(listener uintptr) bool {
+	for turn := 1; ; turn++ {
+		if turn%fairTurns == 0 {
+			if a.s.draining.Load() {
+				return false // the listener is closed, or about to be
+			}
+			runtime.Gosched()
+		}
+		fd, errno := a.accept(listener)
+		switch errno {
+		case 0:
+			a.s.startInline(fd, a)
+		case syscall.EAGAIN:
+			return false
+		default:
+			a.err = fmt.Errorf("accept4: %w", errno)
+			return true
+		}
+	}
+}
+
+// startInline serves a connection as far as it goes without waiting.
+func (s *Server) startInline(fd int, a *acceptor) {
+	c := s.conns.Get().(*conn)
+	c.own = inlineConn{fd: fd, peer: a.peer(), local: a.localOf(fd)}
+	c.nc, c.sock = &c.own, &c.own
+	c.info = Conn{Peer: c.own.peer, Local: c.own.local, Listener: a.tag}
+	c.begin()
+	c.inline = true
+	if !s.roster.add(c) {
+		_ = c.nc.Close() // nothing was promised to it
+		c.unbind()
+		s.conns.Put(c)
+		return
+	}
+	c.serve()
+	if !c.waits {
+		c.end()
+		return
+	}
+	s.roster.handOn(c)
+	go c.run()
+}
+
+// handOn makes an inline connection one that can wait. What it was told while
+// it could not, it is told now.
+func (r *roster) handOn(c *conn) {
+	file := os.NewFile(uintptr(c.own.fd), "tcp")
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	c.own.file = file
+	c.inline, c.waits = false, false
+	switch {
+	case r.killed:
+		_ = file.SetDeadline(past) // a read will tell
+	case c.term.Load() == int64(expired):
+		_ = file.SetDeadline(time.Now().Add(freshGrace))
+	}
+}

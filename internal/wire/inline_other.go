@@ -1,0 +1,10 @@
+//go:build !linux
+
+package wire
+
+import "net"
+
+// inlineConn is for Linux alone.
+type inlineConn struct{}
+
+func (s *Server) acceptInline(net.Listener, any) (done bool, err error) { return false, nil }

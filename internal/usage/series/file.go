@@ -1,0 +1,456 @@
+package series
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	bolt "go.etcd.io/bbolt"
+	bolterrors "go.etcd.io/bbolt/errors"
+
+	"openimds/internal/fault"
+)
+
+// Config is what a File is made of. Path is required.
+type Config struct {
+	// Path of the file. It is made if there is none.
+	Path string
+	// Timeout is how long to wait for a process that holds the file; 5 s by default.
+	Timeout time.Duration
+	// Together is how long a report waits for others to share a write with; 20 ms by default.
+	Together time.Duration
+	Now      func() time.Time
+	Logger   *slog.Logger
+}
+
+// File is the series of all instances. Its methods are safe for concurrent use.
+type File struct {
+	cfg Config
+	db  *bolt.DB
+	log *slog.Logger
+
+	mu      sync.Mutex // guards waiting, and closed
+	waiting []*request
+	closed  bool
+	wake    chan struct{} // holds one
+	done    chan struct{}
+}
+
+// request is a report that is to be written.
+type request struct {
+	report Report
+	done   chan error
+}
+
+var (
+	metaBucket  = []byte("meta")
+	nodesBucket = []byte("nodes")
+	gapsBucket  = []byte("gaps")
+	layoutKey   = []byte("layout")
+	aliveKey    = []byte("alive")
+)
+
+// layout is the version of the file's form.
+const layout = "1"
+
+// Open opens or makes a file. One that was not closed in order has lost what
+// was counted and not yet written: the time since its last write is noted as a
+// Gap.
+func Open(cfg Config) (*File, error) {
+	if cfg.Timeout == 0 {
+		cfg.Timeout = 5 * time.Second
+	}
+	if cfg.Together == 0 {
+		cfg.Together = 20 * time.Millisecond
+	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	db, err := bolt.Open(cfg.Path, 0o600, &bolt.Options{Timeout: cfg.Timeout, FreelistType: bolt.FreelistMapType})
+	if errors.Is(err, bolterrors.ErrTimeout) {
+		return nil, fault.New(fault.Unavailable, "open usage file %s: another process holds it", cfg.Path)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("open usage file %s: %w", cfg.Path, err)
+	}
+	f := &File{cfg: cfg, db: db, log: cfg.Logger, wake: make(chan struct{}, 1), done: make(chan struct{})}
+	if err := db.Update(f.begin); err != nil {
+		return nil, errors.Join(fmt.Errorf("open usage file %s: %w", cfg.Path, err), db.Close())
+	}
+	go f.write()
+	return f, nil
+}
+
+// begin makes what is missing and notes that the file is in use.
+func (f *File) begin(tx *bolt.Tx) error {
+	for _, r := range resolutions {
+		if _, err := tx.CreateBucketIfNotExists([]byte(r.bucket)); err != nil {
+			return err
+		}
+	}
+	for _, name := range [][]byte{metaBucket, nodesBucket, gapsBucket} {
+		if _, err := tx.CreateBucketIfNotExists(name); err != nil {
+			return err
+		}
+	}
+	meta := tx.Bucket(metaBucket)
+	switch l := meta.Get(layoutKey); {
+	case l == nil:
+		if err := meta.Put(layoutKey, []byte(layout)); err != nil {
+			return err
+		}
+	case string(l) != layout:
+		return fault.New(fault.Unsupported, "it has the form %.8q, this program knows %q: use a newer one", l, layout)
+	}
+	now := f.cfg.Now()
+	if alive := meta.Get(aliveKey); alive != nil {
+		gap := Gap{From: time.Unix(int64(binary.BigEndian.Uint64(alive)), 0).UTC(), To: now.UTC().Truncate(time.Second)}
+		if err := putGap(tx, gap); err != nil {
+			return err
+		}
+		f.log.Warn("the usage file was not closed in order: what was counted since its last write is lost, a minute's worth at most", "from", gap.From, "to", gap.To)
+	}
+	return f.alive(tx, now)
+}
+
+// alive notes when the file was last written by a process that still runs.
+func (f *File) alive(tx *bolt.Tx, now time.Time) error {
+	return tx.Bucket(metaBucket).Put(aliveKey, binary.BigEndian.AppendUint64(nil, uint64(now.Unix())))
+}
+
+// Close writes what was accepted and closes the file.
+func (f *File) Close() error {
+	f.mu.Lock()
+	if f.closed {
+		f.mu.Unlock()
+		return nil
+	}
+	f.closed = true
+	f.mu.Unlock()
+	f.stir()
+	<-f.done
+	err := f.db.Update(func(tx *bolt.Tx) error { return tx.Bucket(metaBucket).Delete(aliveKey) })
+	return errors.Join(err, f.db.Close())
+}
+
+// Record adds a report. When it returns nil, the report is on the disk, or was
+// before. A report that is too far ahead of others of its node is
+// fault.Conflict: those come first. Samples from before what is kept, or from
+// more than an hour ahead, are left out.
+func (f *File) Record(ctx context.Context, r Report) error {
+	if r.Sequence == 0 || r.Boot == "" {
+		return fault.New(fault.Invalid, "a usage report needs its node's boot and a sequence number from 1")
+	}
+	q := &request{r, make(chan error, 1)}
+	f.mu.Lock()
+	if f.closed {
+		f.mu.Unlock()
+		return fault.New(fault.Unavailable, "the usage file is closed")
+	}
+	f.waiting = append(f.waiting, q)
+	f.mu.Unlock()
+	f.stir()
+	select {
+	case err := <-q.done:
+		return err
+	case <-ctx.Done():
+		return ctx.Err() // it may be written all the same: the sender sends it again
+	}
+}
+
+func (f *File) stir() {
+	select {
+	case f.wake <- struct{}{}:
+	default:
+	}
+}
+
+// write writes what waits, together, until the file is closed.
+func (f *File) write() {
+	defer close(f.done)
+	for range f.wake {
+		f.mu.Lock()
+		closed := f.closed
+		f.mu.Unlock()
+		if !closed {
+			time.Sleep(f.cfg.Together)
+		}
+		f.mu.Lock()
+		batch := f.waiting
+		f.waiting = nil
+		closed = f.closed
+		f.mu.Unlock()
+		f.writeAll(batch)
+		if closed {
+			return
+		}
+	}
+}
+
+// writeAll writes a batch in one transaction. Where one report cannot be
+// written, each is tried by itself.
+func (f *File) writeAll(batch []*request) {
+	if len(batch) == 0 {
+		return
+	}
+	err := f.db.Update(func(tx *bolt.Tx) error {
+		for _, q := range batch {
+			if err := f.put(tx, q.report); err != nil {
+				return err
+			}
+		}
+		return f.alive(tx, f.cfg.Now())
+	})
+	if err != nil && len(batch) > 1 {
+		for _, q := range batch {
+			f.writeAll([]*request{q})
+		}
+		return
+	}
+	if err != nil && fault.KindOf(err) == fault.Internal {
+		err = fault.Wrap(fault.Unavailable, err, "a usage report was not written")
+	}
+	for _, q := range batch {
+		q.done <- err
+	}
+}
+
+// put adds a report within a transaction.
+func (f *File) put(tx *bolt.Tx, r Report) error {
+	nodes := tx.Bucket(nodesBucket)
+	key := nodeKey(r.Node, r.Boot)
+	s, err := decodeSeen(nodes.Get(key))
+	if err != nil {
+		return fmt.Errorf("reports of node %q: %w", r.Node, err)
+	}
+	if s.behind(r.Sequence) {
+		return nil
+	}
+	if !s.take(r.Sequence) {
+		return fault.New(fault.Conflict, "report %d of node %q is too far ahead: report %d has not come", r.Sequence, r.Node, s.upTo+1)
+	}
+	now := f.cfg.Now()
+	for _, sample := range r.Samples {
+		at := time.Unix(sample.Minute*60, 0)
+		if sample.Counts.Zero() || sample.Instance == "" || at.After(now.Add(time.Hour)) {
+			continue
+		}
+		for _, res := range resolutions {
+			if now.Sub(at) > res.Keep {
+				continue
+			}
+			if err := addTo(tx.Bucket([]byte(res.bucket)), res, sample); err != nil {
+				return fmt.Errorf("instance %q: %w", sample.Instance, err)
+			}
+		}
+	}
+	s.at = now.Unix()
+	return nodes.Put(key, s.encode())
+}
+
+func addTo(b *bolt.Bucket, r Resolution, s Sample) error {
+	seconds := s.Minute * 60
+	span := int64(r.span / time.Second)
+	at := seconds / span
+	key := recordKey(at, s.Instance)
+	data, err := add(b.Get(key), uint64((seconds-at*span)/int64(r.Step/time.Second)), s.Counts)
+	if err != nil {
+		return err
+	}
+	return b.Put(key, data)
+}
+
+// recordKey is a span and an instance: what is old is together, and goes
+// together.
+func recordKey(span int64, instance string) []byte {
+	return append(binary.BigEndian.AppendUint64(nil, uint64(span)), instance...)
+}
+
+func nodeKey(node, boot string) []byte { return []byte(node + "\x00" + boot) }
+
+// Range returns what an instance did from a time on and before another, in
+// steps of a resolution, in order; steps without any counts are left out. Both
+// times are rounded down to steps.
+func (f *File) Range(instance string, from, to time.Time, r Resolution) ([]Point, error) {
+	var points []Point
+	step, span := int64(r.Step/time.Second), int64(r.span/time.Second)
+	first, last := from.Unix()/step*step, to.Unix()/step*step // the latter is not included
+	err := f.db.View(func(tx *bolt.Tx) error {
+		b := tx.Bucket([]byte(r.bucket))
+		for at := first / span; at*span < last; at++ {
+			err := decode(b.Get(recordKey(at, instance)), func(e entry) bool {
+				if start := at*span + int64(e.slot)*step; start >= first && start < last {
+					points = append(points, Point{time.Unix(start, 0).UTC(), e.counts})
+				}
+				return true
+			})
+			if err != nil {
+				return fmt.Errorf("usage of instance %q: %w", instance, err)
+			}
+		}
+		return nil
+	})
+	return points, err
+}
+
+// Totals calls yield for every instance that did anything from a time on and
+// before another, with what it did, at the finest resolution that reaches back
+// so far; from is rounded down to its step. An instance comes once.
+func (f *File) Totals(from, to time.Time, yield func(instance string, total Total)) error {
+	r := Finest(from, f.cfg.Now())
+	// Whole hours are enough where the window is long, and a tenth as much.
+	if to.Sub(from) > 48*time.Hour {
+		r = resolutions[len(resolutions)-1]
+	}
+	step, span := int64(r.Step/time.Second), int64(r.span/time.Second)
+	first, last := from.Unix()/step*step, to.Unix()
+	all := map[string]*Total{}
+	err := f.db.View(func(tx *bolt.Tx) error {
+		c := tx.Bucket([]byte(r.bucket)).Cursor()
+		for k, v := c.Seek(recordKey(first/span, "")); k != nil; k, v = c.Next() {
+			at := int64(binary.BigEndian.Uint64(k))
+			if at*span >= last {
+				break
+			}
+			id := string(k[8:])
+			err := decode(v, func(e entry) bool {
+				start := at*span + int64(e.slot)*step
+				if start < first || start >= last {
+					return true
+				}
+				t := all[id]
+				if t == nil {
+					t = &Total{}
+					all[id] = t
+				}
+				t.add(time.Unix(start, 0).UTC(), e.counts)
+				return true
+			})
+			if err != nil {
+				return fmt.Errorf("usage of instance %q: %w", id, err)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	for id, t := range all {
+		yield(id, *t)
+	}
+	return nil
+}
+
+// Total is what an instance did in a window.
+type Total struct {
+	Counts Counts
+	// First and Last are the starts of the first and the last step with any counts.
+	First, Last time.Time
+}
+
+func (t *Total) add(at time.Time, c Counts) {
+	t.Counts.Add(c)
+	if t.First.IsZero() || at.Before(t.First) {
+		t.First = at
+	}
+	if at.After(t.Last) {
+		t.Last = at
+	}
+}
+
+// Gap is a time of which counts were lost, because the process that counted
+// was killed.
+type Gap struct {
+	From time.Time `json:"from"`
+	To   time.Time `json:"to"`
+}
+
+func putGap(tx *bolt.Tx, g Gap) error {
+	data, err := json.Marshal(g)
+	if err != nil {
+		return err
+	}
+	return tx.Bucket(gapsBucket).Put(binary.BigEndian.AppendUint64(nil, uint64(g.From.Unix())), data)
+}
+
+// Gaps returns the gaps that reach into a window, in order.
+func (f *File) Gaps(from, to time.Time) ([]Gap, error) {
+	var all []Gap
+	err := f.db.View(func(tx *bolt.Tx) error {
+		return tx.Bucket(gapsBucket).ForEach(func(_, v []byte) error {
+			var g Gap
+			if err := json.Unmarshal(v, &g); err != nil {
+				return fmt.Errorf("a gap is damaged: %w", err)
+			}
+			if g.To.After(from) && g.From.Before(to) {
+				all = append(all, g)
+			}
+			return nil
+		})
+	})
+	return all, err
+}
+
+// Sweep forgets what is older than it is kept. It takes little at a time, so
+// that reports do not wait for it.
+func (f *File) Sweep(ctx context.Context) error {
+	now := f.cfg.Now()
+	for _, r := range resolutions {
+		limit := recordKey(now.Add(-r.Keep).Unix()/int64(r.span/time.Second), "")
+		for more := true; more; {
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+			err := f.db.Update(func(tx *bolt.Tx) error {
+				more = drop(tx.Bucket([]byte(r.bucket)), limit, 1000)
+				return nil
+			})
+			if err != nil {
+				return fmt.Errorf("forget old usage: %w", err)
+			}
+		}
+	}
+	oldest := binary.BigEndian.AppendUint64(nil, uint64(now.Add(-resolutions[len(resolutions)-1].Keep).Unix()))
+	return f.db.Update(func(tx *bolt.Tx) error {
+		drop(tx.Bucket(gapsBucket), oldest, 1000)
+		// Runs of nodes that are over for good.
+		c := tx.Bucket(nodesBucket).Cursor()
+		for k, v := c.First(); k != nil; k, v = c.Next() {
+			s, err := decodeSeen(v)
+			if err != nil {
+				return err
+			}
+			if now.Sub(time.Unix(s.at, 0)) > keepRuns {
+				if err := c.Delete(); err != nil {
+					return err
+				}
+			}
+		}
+		return nil
+	})
+}
+
+// keepRuns is how long a node that fell silent may send its reports again.
+const keepRuns = 30 * 24 * time.Hour
+
+// drop deletes keys below limit, some at most, and reports whether there are
+// more.
+func drop(b *bolt.Bucket, limit []byte, most int) bool {
+	c := b.Cursor()
+	for k, _ := c.First(); k != nil && bytes.Compare(k, limit) < 0; k, _ = c.First() {
+		if most--; most < 0 {
+			return true
+		}
+		_ = c.Delete() // fails only in a transaction that reads
+	}
+	return false
+}

@@ -1,6 +1,6 @@
 //go:build linux
 
-// Command series measures what a day of usage costs in internal/usage/series:
+// Command series measures what a day of usage costs in internal/usage/history:
 // 10,000 instances, a tenth of which do something in any minute. The program
 // below tsdb does the same with the Prometheus time-series library.
 package main
@@ -15,6 +15,7 @@ import (
 	"syscall"
 	"time"
 
+	"openimds/internal/usage/history"
 	"openimds/internal/usage/series"
 )
 
@@ -43,8 +44,8 @@ func run() error {
 	path := filepath.Join(dir, "usage")
 	start := time.Date(2026, 3, 10, 0, 0, 0, 0, time.UTC)
 	now := start
-	cfg := series.Config{Path: path, Together: time.Nanosecond, Now: func() time.Time { return now }}
-	f, err := series.Open(cfg)
+	cfg := history.Config{Path: path, Together: time.Nanosecond, Now: func() time.Time { return now }}
+	f, err := history.Open(cfg)
 	if err != nil {
 		return err
 	}
@@ -85,7 +86,7 @@ func run() error {
 	fmt.Printf("one instance, every minute of the day: %d points in %v\n", len(points), time.Since(one))
 	one = time.Now()
 	n := 0
-	if err := f.Totals(start, start.Add(24*time.Hour), func(string, series.Total) { n++ }); err != nil {
+	if err := f.Totals(start, start.Add(24*time.Hour), func(string, history.Total) { n++ }); err != nil {
 		return err
 	}
 	fmt.Printf("all instances, the day: %d in %v\n", n, time.Since(one))
@@ -93,7 +94,7 @@ func run() error {
 		return err
 	}
 	one = time.Now()
-	if f, err = series.Open(cfg); err != nil {
+	if f, err = history.Open(cfg); err != nil {
 		return err
 	}
 	fmt.Printf("open: %v\n", time.Since(one))

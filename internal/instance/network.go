@@ -1,6 +1,7 @@
 package instance
 
 import (
+	"net"
 	"net/netip"
 	"slices"
 )
@@ -37,6 +38,19 @@ type Interface struct {
 	Subnet Subnet `json:"subnet"`
 	// Virtual private cloud.
 	VPC VPC `json:"vpc"`
+	// Where the interface ends on the host, where listeners tell instances apart by that and not by a network.
+	Attachment Attachment `json:"attachment,omitzero"`
+}
+
+// Attachment is the host's end of a network interface. A listener on that
+// interface answers the instance, and only when it calls from an address of
+// this very interface; listeners of the instance's network do not answer these
+// addresses any more.
+type Attachment struct {
+	// Interface of the host, such as `tap7` or `vnet3`.
+	Interface string `json:"interface"`
+	// Network namespace of the host in which that interface is: a name below `/run/netns`, or a path. Default: that of the service.
+	Namespace string `json:"namespace,omitempty"`
 }
 
 // PublicIPv4 is a public address of an interface.
@@ -111,19 +125,44 @@ func (in *Instance) Primary() *Interface {
 
 var noInterface Interface
 
-// Addresses returns every address the instance calls from: Sources where they
-// are given, or else the private addresses of all its interfaces.
+// Addresses returns every address the instance calls from in its network:
+// Sources where they are given, or else the private addresses of all its
+// interfaces but those with an Attachment, which have Callers.
 func (in *Instance) Addresses() []netip.Addr {
 	if len(in.Sources) > 0 {
 		return in.Sources
 	}
 	var all []netip.Addr
 	for i := range in.Interfaces {
-		all = append(all, in.Interfaces[i].IPv4...)
-		all = append(all, in.Interfaces[i].IPv6...)
+		if f := &in.Interfaces[i]; f.Attachment == (Attachment{}) {
+			all = append(all, f.IPv4...)
+			all = append(all, f.IPv6...)
+		}
 	}
 	slices.SortFunc(all, netip.Addr.Compare)
 	return slices.Compact(all)
+}
+
+// Callers returns the addresses that the instance may call from at the
+// interface's Attachment: its private addresses, and the link-local address
+// that its hardware address stands for (RFC 4291, appendix A), from which a
+// machine asks before it has any other. Without an Attachment there are none.
+func (f *Interface) Callers() []netip.Addr {
+	if f.Attachment == (Attachment{}) {
+		return nil
+	}
+	all := slices.Concat(f.IPv4, f.IPv6)
+	if mac, err := net.ParseMAC(f.MAC); err == nil && len(mac) == 6 {
+		all = append(all, linkLocal(mac))
+	}
+	return all
+}
+
+// linkLocal is the address that an interface gives itself.
+func linkLocal(mac net.HardwareAddr) netip.Addr {
+	return netip.AddrFrom16([16]byte{
+		0: 0xfe, 1: 0x80, 8: mac[0] ^ 2, 9: mac[1], 10: mac[2], 11: 0xff, 12: 0xfe, 13: mac[3], 14: mac[4], 15: mac[5],
+	})
 }
 
 // PrivateOf returns the private address that public address p is mapped to.

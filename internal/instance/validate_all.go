@@ -16,6 +16,7 @@ func ValidateAll(all []*Instance) []Problem {
 	}
 	c.ids(all)
 	c.callers(all)
+	c.attachments(all)
 	c.hardware(all)
 	return c.problems
 }
@@ -61,8 +62,50 @@ func (c *checker) callers(all []*Instance) {
 	}
 }
 
+// attachments refuses two instances that a listener on an interface could not
+// tell apart, and two networks on one interface.
+func (c *checker) attachments(all []*Instance) {
+	type place struct {
+		Attachment
+		dialect string
+		addr    netip.Addr
+	}
+	first, network := map[place]int{}, map[Attachment]int{}
+	for i, in := range all {
+		if in == nil {
+			continue
+		}
+		for k := range in.Interfaces {
+			f := &in.Interfaces[k]
+			at := root.Index(i).Key("interfaces").Index(k).Key("attachment")
+			if f.Attachment == (Attachment{}) {
+				continue
+			}
+			if j, taken := network[f.Attachment]; !taken {
+				network[f.Attachment] = i
+			} else if all[j].Network != in.Network && all[j].ID != in.ID {
+				c.addf(at, "%s of network %s and %s of network %s both claim interface %s: an interface belongs to one network",
+					name(all, j), show(all[j].Network), name(all, i), show(in.Network), show(f.Attachment.Interface))
+				continue
+			}
+			for _, a := range f.Callers() {
+				p := place{f.Attachment, in.Dialect, a}
+				if j, taken := first[p]; !taken {
+					first[p] = i
+				} else if j != i && all[j].ID != in.ID {
+					c.addf(at, "%s and %s both call from %s on interface %s: give one of them another address or interface",
+						name(all, j), name(all, i), a, show(f.Attachment.Interface))
+				}
+			}
+		}
+	}
+}
+
 func (c *checker) hardware(all []*Instance) {
-	type place struct{ network, mac string }
+	type place struct {
+		Attachment
+		network, mac string
+	}
 	first := map[place]int{}
 	for i, in := range all {
 		if in == nil {
@@ -70,7 +113,7 @@ func (c *checker) hardware(all []*Instance) {
 		}
 		for k := range in.Interfaces {
 			f := &in.Interfaces[k]
-			at := place{in.Network, f.MAC}
+			at := place{f.Attachment, in.Network, f.MAC}
 			j, taken := first[at]
 			if f.MAC == "" {
 				continue

@@ -43,7 +43,8 @@ func (c *checker) interfaces(list Path, in *Instance) {
 			return fmt.Sprintf("%d on card %d", f.Device, card)
 		})
 	}
-	if len(in.Addresses()) == 0 {
+	attached := func(f Interface) bool { return f.Attachment.Interface != "" }
+	if len(in.Addresses()) == 0 && !slices.ContainsFunc(in.Interfaces, attached) {
 		c.addf(list, "no address to know the instance by, expected ipv4, ipv6 or the instance's sources")
 	}
 }
@@ -79,6 +80,27 @@ func (c *checker) netInterface(at Path, f *Interface) {
 	c.id(at.Key("vpc").Key("id"), f.VPC.ID)
 	c.prefixes(at.Key("vpc").Key("ipv4"), f.VPC.IPv4, ipv4)
 	c.prefixes(at.Key("vpc").Key("ipv6"), f.VPC.IPv6, ipv6)
+	c.attachment(at.Key("attachment"), f)
+}
+
+// attachment checks the host's end of an interface. Interface names are those
+// that Linux takes.
+func (c *checker) attachment(at Path, f *Interface) {
+	a := f.Attachment
+	switch {
+	case a == Attachment{}:
+		return
+	case a.Interface == "":
+		c.addf(at.Key("interface"), "is required: the host's interface, such as tap7")
+	case len(a.Interface) > 15 || a.Interface == "." || a.Interface == ".." || strings.ContainsFunc(a.Interface, func(r rune) bool { return r <= ' ' || r == '/' || r == ':' || r > '~' }):
+		c.addf(at.Key("interface"), "found %s, expected the name of one interface: at most 15 characters without space, slash or colon", quote(a.Interface))
+	}
+	if strings.ContainsFunc(a.Namespace, func(r rune) bool { return r <= ' ' || r > '~' }) {
+		c.addf(at.Key("namespace"), "found %s, expected a name below /run/netns, or a path", quote(a.Namespace))
+	}
+	if len(f.IPv4)+len(f.IPv6) == 0 {
+		c.addf(at, "the interface has no address that the instance could call from")
+	}
 }
 
 // isMAC asks for the one spelling that the clouds serve.

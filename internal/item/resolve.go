@@ -26,6 +26,7 @@ type Result struct {
 // path is canonical: decoded, no empty segments, no slash at its ends; the
 // first segment is the version folder. Resolve sets q.Version.
 func (t *Tree) Resolve(dst []byte, q *Query, path []byte) ([]byte, Result) {
+	q.Refusal = NotRefused
 	if len(path) == 0 {
 		for _, v := range t.versions {
 			dst = append(append(dst, v...), '\n')
@@ -43,6 +44,10 @@ func (t *Tree) Resolve(dst []byte, q *Query, path []byte) ([]byte, Result) {
 		return dst, Result{Absent, t.nodes[Nowhere]}
 	}
 	start := len(dst)
+	if q.Prompt && n.row != nil && (n.row.Class == Credential || n.row.Class == Identity) {
+		q.Refusal = NotPrompt
+		return dst, Result{Absent, n}
+	}
 	if n.row == nil {
 		dst = t.list(dst, q, n)
 		if len(dst) == start {
@@ -115,6 +120,9 @@ func (t *Tree) present(q *Query, n *Node) bool {
 	if n.row != nil {
 		if n.row.Class == Whole {
 			return true
+		}
+		if n.row.Has != nil {
+			return n.row.Has(q)
 		}
 		from := len(q.text)
 		text, ok := n.row.Get(q.text, q)

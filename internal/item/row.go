@@ -51,6 +51,9 @@ type Row struct {
 	// Get appends the value to dst. It reports false when the instance has
 	// no such item; what it appended is then dropped. It must not keep q.
 	Get func(dst []byte, q *Query) ([]byte, bool)
+	// Has reports whether the instance has the item. Listings ask it, so that
+	// they need not make a value that is dear. Nil: Get is asked.
+	Has func(q *Query) bool
 }
 
 // Dir declares what the rows cannot say about a directory. A path whose last
@@ -88,6 +91,15 @@ type Query struct {
 	Tokened bool
 	// RawQuery is the query string, undecoded.
 	RawQuery []byte
+	// Credentials holds those of the instance's role; nil: there are none but what the instance itself has.
+	Credentials Credentials
+	// Signer signs identity documents; nil: nobody does.
+	Signer Signer
+	// Prompt refuses, with NotPrompt, items whose values may have to be waited for or computed for long: those of class Credential and Identity.
+	Prompt bool
+	// Refusal is why Get gave no value, where that is not that there is none.
+	// Resolve clears it.
+	Refusal Refusal
 
 	keys    [MaxKeys]string
 	indexes [MaxKeys]int
@@ -95,6 +107,33 @@ type Query struct {
 	entries []entry
 	text    []byte
 }
+
+// Signer makes the signatures of identity documents. Both methods are safe for
+// concurrent use.
+type Signer interface {
+	// Signs reports whether a signature of this form can be had for in. It
+	// does not block.
+	Signs(in *instance.Instance, form string) bool
+	// Sign returns the signature over document, which is in's, in a form that
+	// its dialect knows, as it is served. It must not be changed, and document
+	// may be changed as soon as Sign returns. Without a signature it says why.
+	Sign(in *instance.Instance, form string, document []byte) ([]byte, Refusal)
+}
+
+// Refusal is why there is no value at the moment.
+type Refusal uint8
+
+// Refusals.
+const (
+	// NotRefused: there is a value, or there never is one.
+	NotRefused Refusal = iota
+	// TooMany: the instance asked for too much that is dear.
+	TooMany
+	// Unavailable: what makes the value does not answer.
+	Unavailable
+	// NotPrompt: the query wants a value at once, and this one may take longer.
+	NotPrompt
+)
 
 // Key returns the key that the i-th placeholder of the path is bound to.
 func (q *Query) Key(i int) string { return q.keys[i] }

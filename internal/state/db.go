@@ -2,14 +2,13 @@ package state
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"log/slog"
-	"strings"
 	"sync"
 	"time"
 
-	"openimds/internal/fault"
 	"openimds/internal/store"
 )
 
@@ -28,17 +27,26 @@ type DB struct {
 	Roles     *Table[Role]
 	Templates *Table[Template]
 	Tokens    *Table[Idempotent]
+	// Revocations by Revocation.Key.
+	Revocations *Table[Revocation]
+	// Interfaces by their id; Serials by what they put in order.
+	Interfaces *Table[Interface]
+	Serials    *Table[Serial]
+	// Alarms by Alarm.Key; Notices by their id.
+	Alarms  *Table[Alarm]
+	Notices *Table[Notice]
 
 	schema *Table[schemaRecord]
 	store  store.Store
 	log    *slog.Logger
 	tables []mirror
 
-	mu       sync.RWMutex // guards revision, moved, failed, listeners and the rows of all tables
-	revision uint64
-	moved    chan struct{} // closed when revision moves
-	failed   error
-	told     []func(Change)
+	mu           sync.RWMutex // guards revision, moved, failed, listeners and the rows of all tables
+	revision     uint64
+	moved        chan struct{} // closed when revision moves
+	failed       error
+	told         []func(Change)
+	toldSessions []func(SessionChange)
 
 	stop context.CancelFunc
 	done chan struct{}
@@ -46,10 +54,14 @@ type DB struct {
 
 type schemaRecord struct {
 	Version int `json:"version"`
+	// ID tells one store from another.
+	ID string `json:"id,omitempty"`
 }
 
 // Change is what a commit did to the instances.
 type Change struct {
+	// Revision that the change led to.
+	Revision uint64
 	// All: everything may have changed; Put and Removed are empty.
 	All bool
 	// Put are instances that are new or changed, Removed the ids of those gone.
@@ -69,7 +81,15 @@ func Open(ctx context.Context, s store.Store, log *slog.Logger) (*DB, error) {
 	db.Roles = newTable[Role](db, "roles/")
 	db.Templates = newTable[Template](db, "templates/")
 	db.Tokens = newTable[Idempotent](db, "tokens/")
+	db.Interfaces = newTable[Interface](db, "interfaces/")
+	db.Serials = newTable[Serial](db, "serials/")
+	db.Revocations = newTable[Revocation](db, "revocations/")
+	db.Alarms = newTable[Alarm](db, "alarms/")
+	db.Notices = newTable[Notice](db, "notices/")
 	db.schema = newTable[schemaRecord](db, "schema/")
+	if err := knownSchema(ctx, s); err != nil {
+		return nil, err
+	}
 	if err := db.reload(ctx); err != nil {
 		return nil, err
 	}
@@ -92,8 +112,8 @@ func newTable[T any](db *DB, prefix string) *Table[T] {
 	return t
 }
 
-// migrate writes the schema's version into an empty store, and refuses one it
-// does not know.
+// migrate writes the schema's version into an empty store, and an id into a
+// store that has none.
 func (db *DB) migrate(ctx context.Context) error {
 	return db.Update(ctx, func(tx *Tx) error {
 		s, ok, err := Load(tx, db.schema, "version")
@@ -101,11 +121,12 @@ func (db *DB) migrate(ctx context.Context) error {
 		case err != nil:
 			return err
 		case !ok:
-			return Save(tx, db.schema, "version", &schemaRecord{Schema})
-		case s.Version > Schema:
-			return fault.New(fault.Unsupported, "the store has records of version %d, this program knows up to %d: use a newer one", s.Version, Schema)
+			s = &schemaRecord{Version: Schema}
+		case s.ID != "":
+			return nil
 		}
-		return nil
+		s.ID = rand.Text()
+		return Save(tx, db.schema, "version", s)
 	})
 }
 
@@ -116,7 +137,15 @@ func (db *DB) OnChange(tell func(Change)) {
 	db.mu.Lock()
 	db.told = append(db.told, tell)
 	db.mu.Unlock()
-	tell(Change{All: true})
+	tell(Change{Revision: db.Revision(), All: true})
+}
+
+// ID identifies the store, and with it the history that revisions belong to.
+func (db *DB) ID() string {
+	if s, ok := db.schema.Get("version"); ok {
+		return s.ID
+	}
+	return ""
 }
 
 // Revision returns the revision that the mirror shows.
@@ -158,15 +187,12 @@ func (db *DB) wait(ctx context.Context, revision uint64) error {
 
 // reload reads everything anew.
 func (db *DB) reload(ctx context.Context) error {
-	l, err := db.store.List(ctx, "", store.ListOptions{})
+	all, revision, err := db.readAll(ctx)
 	if err != nil {
-		return fmt.Errorf("read the store: %w", err)
+		return err
 	}
-	b := store.Batch{Revision: l.Revision}
-	for _, e := range l.Entries {
-		b.Events = append(b.Events, store.Event{Entry: e})
-	}
-	return db.apply(b, true)
+	db.put(all, revision, true)
+	return nil
 }
 
 // follow applies what is committed until ctx is done.
@@ -176,7 +202,7 @@ func (db *DB) follow(ctx context.Context, watch store.Watcher) {
 	for {
 		b, err := watch.Next(ctx)
 		if err == nil {
-			err = db.apply(b, false)
+			err = db.apply(b)
 		}
 		if err == nil {
 			continue
@@ -207,36 +233,32 @@ func (db *DB) resume(ctx context.Context) (store.Watcher, error) {
 	return db.store.Watch(ctx, "", db.Revision())
 }
 
-// applied is one event, decoded before the lock is taken.
-type applied struct {
-	t        mirror
-	key      string
-	record   any
-	modified uint64
+// apply puts a batch into the mirror.
+func (db *DB) apply(b store.Batch) error {
+	all, err := db.decode(b.Events)
+	if err != nil {
+		return err
+	}
+	db.put(all, b.Revision, false)
+	return nil
 }
 
-// apply puts a batch into the mirror, tells the listeners, and only then moves
-// the revision, so that who waits for it finds the change in force.
-func (db *DB) apply(b store.Batch, whole bool) error {
-	var all []applied
-	change := Change{All: whole}
-	for _, e := range b.Events {
-		for _, t := range db.tables {
-			key, ok := strings.CutPrefix(e.Key, t.folder())
-			if !ok {
-				continue
-			}
-			record, err := t.decode(e)
-			if err != nil {
-				return err
-			}
-			all = append(all, applied{t, key, record, e.Modified})
-			if in, ok := record.(*Instance); ok && !whole {
-				if in == nil {
-					change.Removed = append(change.Removed, key)
-				} else {
-					change.Put = append(change.Put, in)
-				}
+// put puts what a commit did, or the whole state, into the mirror, tells the
+// listeners, and only then moves the revision, so that who waits for it finds
+// the change in force.
+func (db *DB) put(all []applied, revision uint64, whole bool) {
+	change := Change{Revision: revision, All: whole}
+	sessions := SessionChange{All: whole}
+	for _, a := range all {
+		if a.t == nil {
+			continue
+		}
+		sessions.note(a.key, a.record)
+		if in, ok := a.record.(*Instance); ok && !whole {
+			if in == nil {
+				change.Removed = append(change.Removed, a.key)
+			} else {
+				change.Put = append(change.Put, in)
 			}
 		}
 	}
@@ -247,19 +269,26 @@ func (db *DB) apply(b store.Batch, whole bool) error {
 		}
 	}
 	for _, a := range all {
+		if a.t == nil {
+			continue
+		}
 		a.t.set(a.key, a.record, a.modified)
 	}
-	told := db.told
+	told, toldSessions := db.told, db.toldSessions
 	db.mu.Unlock()
 	if change.All || len(change.Put)+len(change.Removed) > 0 {
 		for _, tell := range told {
 			tell(change)
 		}
 	}
+	if !sessions.empty() {
+		for _, tell := range toldSessions {
+			tell(sessions)
+		}
+	}
 	db.mu.Lock()
-	db.revision = b.Revision
+	db.revision = revision
 	close(db.moved)
 	db.moved = make(chan struct{})
 	db.mu.Unlock()
-	return nil
 }

@@ -29,10 +29,106 @@ type Instance struct {
 	ClientToken string `json:"clientToken,omitempty"`
 	// Association is the id of the instance profile's association (EC2).
 	Association string `json:"association,omitempty"`
-	// Given: it stands in an instances file, which owns it.
-	Given bool `json:"given,omitempty"`
+	// Given is a digest of what an instances file says of it, which owns it; empty: it was launched.
+	Given string `json:"given,omitempty"`
 	// DeletionProtection refuses termination.
 	DeletionProtection bool `json:"deletionProtection,omitempty"`
+	// Attributes are what the APIs keep of an instance only to show it again, by their own names.
+	Attributes map[string]string `json:"attributes,omitempty"`
+	// Restart is what takes effect when the instance starts the next time (ECS).
+	Restart *Restart `json:"restart,omitempty"`
+	// Expiring are events that end by themselves.
+	Expiring []Expiring `json:"expiring,omitempty"`
+}
+
+// Expiring is when an event of an instance is over.
+type Expiring struct {
+	// Type is spot, rebalance, maintenance or system; ID that of the last two.
+	Type string    `json:"type"`
+	ID   string    `json:"id,omitempty"`
+	At   time.Time `json:"at"`
+}
+
+// Restart is what was changed of a running instance and is not in force before
+// it restarts. What is nil was not changed.
+type Restart struct {
+	UserData *[]byte             `json:"userData,omitempty"`
+	Hostname *string             `json:"hostname,omitempty"`
+	KeyPairs *[]instance.KeyPair `json:"keyPairs,omitempty"`
+}
+
+// Restarted puts in force what waited for the instance to restart.
+func (in *Instance) Restarted() {
+	r := in.Restart
+	if r == nil {
+		return
+	}
+	if r.UserData != nil {
+		in.Spec.UserData = *r.UserData
+	}
+	if r.Hostname != nil {
+		in.Spec.Hostname = *r.Hostname
+	}
+	if r.KeyPairs != nil {
+		in.Spec.KeyPairs = *r.KeyPairs
+	}
+	in.Restart = nil
+}
+
+// AtRestart changes what an instance restarts with. What is changed of one that
+// does not run is in force at once: nobody is served it before.
+func (in *Instance) AtRestart(change func(*Restart)) {
+	if in.Restart == nil {
+		in.Restart = &Restart{}
+	}
+	change(in.Restart)
+	if in.Spec.State != "running" {
+		in.Restarted()
+	}
+}
+
+// UserData is the one that was set last, in force or not.
+func (in *Instance) UserData() []byte {
+	if r := in.Restart; r != nil && r.UserData != nil {
+		return *r.UserData
+	}
+	return in.Spec.UserData
+}
+
+// Hostname is the one that was set last, in force or not.
+func (in *Instance) Hostname() string {
+	if r := in.Restart; r != nil && r.Hostname != nil {
+		return *r.Hostname
+	}
+	return in.Spec.Hostname
+}
+
+// Interface is what is known of a network interface beside what an instance
+// says of it (EC2). Only those that were made by themselves, or were detached,
+// have one.
+type Interface struct {
+	// Spec is the interface itself while no instance has it; while one has, it is as it was when it was attached.
+	Spec instance.Interface `json:"spec"`
+	// Instance that it is attached to; empty: none.
+	Instance string `json:"instance,omitempty"`
+	Dialect  string `json:"dialect"`
+	Account  string `json:"account"`
+	Region   string `json:"region"`
+	Zone     string `json:"zone"`
+	// Network in which its addresses are unique.
+	Network     string            `json:"network"`
+	Description string            `json:"description,omitempty"`
+	Tags        map[string]string `json:"tags,omitempty"`
+	Created     time.Time         `json:"created"`
+	// Keep: it outlives the instance that it is attached to.
+	Keep bool `json:"keep,omitempty"`
+}
+
+// Serial is read and written by every change of its kind, so that of two that
+// are made at once one is made after the other: those that take addresses in a
+// network, or a name that must be given once.
+type Serial struct {
+	Count uint64 `json:"count"`
 }
 
 // Image is what instances are launched from.
@@ -115,8 +211,15 @@ type Role struct {
 	Account   string    `json:"account"`
 	ProfileID string    `json:"profileId,omitempty"`
 	Created   time.Time `json:"created"`
-	// Sealed are static credentials to serve, sealed; none: the document says that there are none.
+	// Sealed are static credentials to serve in place of sessions, sealed.
 	Sealed []byte `json:"sealed,omitempty"`
+	// Policies are names of the policies attached to it: what its sessions may do.
+	Policies []string `json:"policies,omitempty"`
+	// Trust says who may have sessions of it besides instances: account ids, and ARNs of users, roles and sessions, with wildcards. TrustNoInstances leaves only those.
+	Trust            []string `json:"trust,omitempty"`
+	TrustNoInstances bool     `json:"trustNoInstances,omitempty"`
+	// MaxSession bounds what AssumeRole gives; 0: an hour.
+	MaxSession time.Duration `json:"maxSession,omitempty"`
 }
 
 // Template is a launch template (EC2).

@@ -174,13 +174,18 @@ func TestSchema(t *testing.T) {
 	if in, ok := open(t, s).Instances.Get("i-1"); !ok || in.Spec.Name != "kept" {
 		t.Error("the state did not outlive its DB")
 	}
-	if _, err := s.Commit(t.Context(), store.Tx{Put: []store.Pair{{Key: "schema/version", Value: []byte(`{"version":99}`)}}}); err != nil {
+	// A newer version is told before its records are read.
+	version := func(n string) store.Pair {
+		return store.Pair{Key: "schema/version", Value: []byte(`{"version":` + n + `}`)}
+	}
+	broken := store.Pair{Key: "instances/i-1", Value: []byte(`{`)}
+	if _, err := s.Commit(t.Context(), store.Tx{Put: []store.Pair{version("99"), broken}}); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := state.Open(t.Context(), s, slog.New(slog.DiscardHandler)); fault.KindOf(err) != fault.Unsupported || !strings.Contains(err.Error(), "99") {
 		t.Errorf("a newer schema: %v", err)
 	}
-	if _, err := s.Commit(t.Context(), store.Tx{Put: []store.Pair{{Key: "instances/i-1", Value: []byte(`{`)}}}); err != nil {
+	if _, err := s.Commit(t.Context(), store.Tx{Put: []store.Pair{version("1")}}); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := state.Open(t.Context(), s, slog.New(slog.DiscardHandler)); err == nil || !strings.Contains(err.Error(), "instances/i-1") {

@@ -36,7 +36,8 @@ func (t *Table[T]) Get(key string) (*T, bool) {
 }
 
 // All returns the records for which keep is true, in the order of their keys.
-// Nil keeps all.
+// Nil keeps all. Keep must not ask the state anything: it is held while keep
+// runs.
 func (t *Table[T]) All(keep func(*T) bool) []*T {
 	type keyed struct {
 		key string
@@ -90,3 +91,16 @@ func (t *Table[T]) set(key string, decoded any, modified uint64) {
 }
 
 func (t *Table[T]) clear() { t.rows = map[string]row[T]{} }
+
+// After returns the records that were put after a revision, by key.
+func (t *Table[T]) After(revision uint64) map[string]*T {
+	t.db.mu.RLock()
+	defer t.db.mu.RUnlock()
+	found := map[string]*T{}
+	for key, r := range t.rows {
+		if r.modified > revision {
+			found[key] = r.record
+		}
+	}
+	return found
+}

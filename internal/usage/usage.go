@@ -19,6 +19,7 @@ type Counters struct {
 	minted    cell
 	throttled cell
 	refused   cell // every other refusal
+	suspects  cell
 	last      atomic.Int64
 	lastFree  atomic.Int64
 }
@@ -51,6 +52,9 @@ func (c *Counters) Count(access dialect.Access, outcome dialect.Outcome, now int
 	}
 }
 
+// Suspect adds a token that was given out and did not arrive.
+func (c *Counters) Suspect() { c.suspects.Add(1) }
+
 // Report is the usage of one instance since the process began to serve it.
 type Report struct {
 	// Instance is the instance's identifier.
@@ -75,6 +79,8 @@ type Report struct {
 	Throttled uint64 `json:"throttled"`
 	// Refused counts all other refusals: malformed, forwarded, wrong Host, endpoint disabled and the like.
 	Refused uint64 `json:"refused"`
+	// HopLimitSuspects counts session tokens given out whose packets nobody acknowledged: so it looks when a container, or a machine behind the instance, is further away than the hop limit.
+	HopLimitSuspects uint64 `json:"hopLimitSuspects"`
 	// LastRequest is when the instance last sent anything; absent if it never did.
 	LastRequest time.Time `json:"lastRequest,omitzero"`
 	// LastTokenFree is when it last sent a request without a token, served or rejected; absent if it never did.
@@ -89,7 +95,8 @@ func (c *Counters) Report(instance, dialect string) Report {
 		TokenFreeServed: c.tokenFree[0].Load(), TokenFreeAbsent: c.tokenFree[1].Load(), TokenFreeRejected: c.rejected.Load(),
 		TokenedServed: c.tokened[0].Load(), TokenedAbsent: c.tokened[1].Load(),
 		BadToken: c.badToken.Load(), TokensMinted: c.minted.Load(), Throttled: c.throttled.Load(), Refused: c.refused.Load(),
-		LastRequest: unix(c.last.Load()), LastTokenFree: unix(c.lastFree.Load()),
+		HopLimitSuspects: c.suspects.Load(),
+		LastRequest:      unix(c.last.Load()), LastTokenFree: unix(c.lastFree.Load()),
 	}
 }
 

@@ -1,5 +1,5 @@
 // Command tsdb does with the Prometheus time-series library what its parent
-// does with internal/usage/series, to compare them. It is a module of its own,
+// does with internal/usage/history, to compare them. It is a module of its own,
 // since nothing else needs that library.
 package main
 

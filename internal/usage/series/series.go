@@ -1,10 +1,12 @@
-// Package series keeps what instances did with their metadata service, minute
-// by minute, for more than a year: in one file, at three resolutions, sparse,
-// and exact. Whatever is counted twice on its way is kept once.
+// Package series is what usage is reported and kept as: counts of an instance
+// and a minute, and the steps in which they add up.
 package series
 
 import (
+	"slices"
 	"time"
+
+	"openimds/internal/usage"
 )
 
 // Kind is what was counted.
@@ -62,6 +64,14 @@ type Report struct {
 	Boot     string   `json:"boot"`
 	Sequence uint64   `json:"sequence"`
 	Samples  []Sample `json:"samples"`
+	// Callers are who asked, since the report before.
+	Callers []Caller `json:"callers,omitempty"`
+}
+
+// Caller is who asked, of one instance.
+type Caller struct {
+	Instance string `json:"instance"`
+	usage.Caller
 }
 
 // Point is what an instance did in one step of a range.
@@ -72,21 +82,16 @@ type Point struct {
 }
 
 // Resolution is how fine points are, and how long they are kept.
-type Resolution struct {
-	Step, Keep time.Duration
-	bucket     string
-	span       time.Duration // of one record
-}
+type Resolution struct{ Step, Keep time.Duration }
 
-// Resolutions, the finest first. A span is as many steps as a record may hold.
 var resolutions = [...]Resolution{
-	{time.Minute, 15 * 24 * time.Hour, "60", time.Hour},
-	{5 * time.Minute, 63 * 24 * time.Hour, "300", 24 * time.Hour},
-	{time.Hour, 455 * 24 * time.Hour, "3600", 14 * 24 * time.Hour},
+	{time.Minute, 15 * 24 * time.Hour},
+	{5 * time.Minute, 63 * 24 * time.Hour},
+	{time.Hour, 455 * 24 * time.Hour},
 }
 
 // Resolutions returns all resolutions, the finest first.
-func Resolutions() []Resolution { return resolutions[:] }
+func Resolutions() []Resolution { return slices.Clone(resolutions[:]) }
 
 // Finest returns the finest resolution that still has what was at a time.
 func Finest(at, now time.Time) Resolution {

@@ -1,4 +1,4 @@
-package series
+package history
 
 import (
 	"bytes"
@@ -15,7 +15,34 @@ import (
 	bolterrors "go.etcd.io/bbolt/errors"
 
 	"openimds/internal/fault"
+	"openimds/internal/usage/series"
 )
+
+// tier is where the points of a resolution are.
+type tier struct {
+	series.Resolution
+	bucket []byte
+	span   time.Duration // of one record
+}
+
+// tiers are those of all resolutions, the finest first. A record holds some
+// dozens of steps.
+var tiers = func() (all []tier) {
+	for i, r := range series.Resolutions() {
+		all = append(all, tier{r, fmt.Appendf(nil, "%d", int(r.Step/time.Second)), []time.Duration{time.Hour, 24 * time.Hour, 14 * 24 * time.Hour}[i]})
+	}
+	return all
+}()
+
+// tierOf returns the tier of a resolution.
+func tierOf(r series.Resolution) tier {
+	for _, t := range tiers {
+		if t.Step == r.Step {
+			return t
+		}
+	}
+	return tiers[len(tiers)-1]
+}
 
 // Config is what a File is made of. Path is required.
 type Config struct {
@@ -44,7 +71,7 @@ type File struct {
 
 // request is a report that is to be written.
 type request struct {
-	report Report
+	report series.Report
 	done   chan error
 }
 
@@ -92,12 +119,12 @@ func Open(cfg Config) (*File, error) {
 
 // begin makes what is missing and notes that the file is in use.
 func (f *File) begin(tx *bolt.Tx) error {
-	for _, r := range resolutions {
-		if _, err := tx.CreateBucketIfNotExists([]byte(r.bucket)); err != nil {
+	for _, r := range tiers {
+		if _, err := tx.CreateBucketIfNotExists(r.bucket); err != nil {
 			return err
 		}
 	}
-	for _, name := range [][]byte{metaBucket, nodesBucket, gapsBucket} {
+	for _, name := range [][]byte{metaBucket, nodesBucket, gapsBucket, callersBucket} {
 		if _, err := tx.CreateBucketIfNotExists(name); err != nil {
 			return err
 		}
@@ -146,7 +173,7 @@ func (f *File) Close() error {
 // before. A report that is too far ahead of others of its node is
 // fault.Conflict: those come first. Samples from before what is kept, or from
 // more than an hour ahead, are left out.
-func (f *File) Record(ctx context.Context, r Report) error {
+func (f *File) Record(ctx context.Context, r series.Report) error {
 	if r.Sequence == 0 || r.Boot == "" {
 		return fault.New(fault.Invalid, "a usage report needs its node's boot and a sequence number from 1")
 	}
@@ -225,7 +252,7 @@ func (f *File) writeAll(batch []*request) {
 }
 
 // put adds a report within a transaction.
-func (f *File) put(tx *bolt.Tx, r Report) error {
+func (f *File) put(tx *bolt.Tx, r series.Report) error {
 	nodes := tx.Bucket(nodesBucket)
 	key := nodeKey(r.Node, r.Boot)
 	s, err := decodeSeen(nodes.Get(key))
@@ -244,20 +271,23 @@ func (f *File) put(tx *bolt.Tx, r Report) error {
 		if sample.Counts.Zero() || sample.Instance == "" || at.After(now.Add(time.Hour)) {
 			continue
 		}
-		for _, res := range resolutions {
+		for _, res := range tiers {
 			if now.Sub(at) > res.Keep {
 				continue
 			}
-			if err := addTo(tx.Bucket([]byte(res.bucket)), res, sample); err != nil {
+			if err := addTo(tx.Bucket(res.bucket), res, sample); err != nil {
 				return fmt.Errorf("instance %q: %w", sample.Instance, err)
 			}
 		}
+	}
+	if err := putCallers(tx, r.Callers); err != nil {
+		return err
 	}
 	s.at = now.Unix()
 	return nodes.Put(key, s.encode())
 }
 
-func addTo(b *bolt.Bucket, r Resolution, s Sample) error {
+func addTo(b *bolt.Bucket, r tier, s series.Sample) error {
 	seconds := s.Minute * 60
 	span := int64(r.span / time.Second)
 	at := seconds / span
@@ -280,16 +310,17 @@ func nodeKey(node, boot string) []byte { return []byte(node + "\x00" + boot) }
 // Range returns what an instance did from a time on and before another, in
 // steps of a resolution, in order; steps without any counts are left out. Both
 // times are rounded down to steps.
-func (f *File) Range(instance string, from, to time.Time, r Resolution) ([]Point, error) {
-	var points []Point
-	step, span := int64(r.Step/time.Second), int64(r.span/time.Second)
+func (f *File) Range(instance string, from, to time.Time, r series.Resolution) ([]series.Point, error) {
+	var points []series.Point
+	t := tierOf(r)
+	step, span := int64(t.Step/time.Second), int64(t.span/time.Second)
 	first, last := from.Unix()/step*step, to.Unix()/step*step // the latter is not included
 	err := f.db.View(func(tx *bolt.Tx) error {
-		b := tx.Bucket([]byte(r.bucket))
+		b := tx.Bucket(t.bucket)
 		for at := first / span; at*span < last; at++ {
 			err := decode(b.Get(recordKey(at, instance)), func(e entry) bool {
 				if start := at*span + int64(e.slot)*step; start >= first && start < last {
-					points = append(points, Point{time.Unix(start, 0).UTC(), e.counts})
+					points = append(points, series.Point{Start: time.Unix(start, 0).UTC(), Counts: e.counts})
 				}
 				return true
 			})
@@ -306,16 +337,16 @@ func (f *File) Range(instance string, from, to time.Time, r Resolution) ([]Point
 // before another, with what it did, at the finest resolution that reaches back
 // so far; from is rounded down to its step. An instance comes once.
 func (f *File) Totals(from, to time.Time, yield func(instance string, total Total)) error {
-	r := Finest(from, f.cfg.Now())
+	r := tierOf(series.Finest(from, f.cfg.Now()))
 	// Whole hours are enough where the window is long, and a tenth as much.
 	if to.Sub(from) > 48*time.Hour {
-		r = resolutions[len(resolutions)-1]
+		r = tiers[len(tiers)-1]
 	}
 	step, span := int64(r.Step/time.Second), int64(r.span/time.Second)
 	first, last := from.Unix()/step*step, to.Unix()
 	all := map[string]*Total{}
 	err := f.db.View(func(tx *bolt.Tx) error {
-		c := tx.Bucket([]byte(r.bucket)).Cursor()
+		c := tx.Bucket(r.bucket).Cursor()
 		for k, v := c.Seek(recordKey(first/span, "")); k != nil; k, v = c.Next() {
 			at := int64(binary.BigEndian.Uint64(k))
 			if at*span >= last {
@@ -352,12 +383,12 @@ func (f *File) Totals(from, to time.Time, yield func(instance string, total Tota
 
 // Total is what an instance did in a window.
 type Total struct {
-	Counts Counts
+	Counts series.Counts
 	// First and Last are the starts of the first and the last step with any counts.
 	First, Last time.Time
 }
 
-func (t *Total) add(at time.Time, c Counts) {
+func (t *Total) add(at time.Time, c series.Counts) {
 	t.Counts.Add(c)
 	if t.First.IsZero() || at.Before(t.First) {
 		t.First = at
@@ -404,14 +435,14 @@ func (f *File) Gaps(from, to time.Time) ([]Gap, error) {
 // that reports do not wait for it.
 func (f *File) Sweep(ctx context.Context) error {
 	now := f.cfg.Now()
-	for _, r := range resolutions {
+	for _, r := range tiers {
 		limit := recordKey(now.Add(-r.Keep).Unix()/int64(r.span/time.Second), "")
 		for more := true; more; {
 			if err := ctx.Err(); err != nil {
 				return err
 			}
 			err := f.db.Update(func(tx *bolt.Tx) error {
-				more = drop(tx.Bucket([]byte(r.bucket)), limit, 1000)
+				more = drop(tx.Bucket(r.bucket), limit, 1000)
 				return nil
 			})
 			if err != nil {
@@ -419,7 +450,7 @@ func (f *File) Sweep(ctx context.Context) error {
 			}
 		}
 	}
-	oldest := binary.BigEndian.AppendUint64(nil, uint64(now.Add(-resolutions[len(resolutions)-1].Keep).Unix()))
+	oldest := binary.BigEndian.AppendUint64(nil, uint64(now.Add(-tiers[len(tiers)-1].Keep).Unix()))
 	return f.db.Update(func(tx *bolt.Tx) error {
 		drop(tx.Bucket(gapsBucket), oldest, 1000)
 		// Runs of nodes that are over for good.

@@ -1,4 +1,4 @@
-package series_test
+package history_test
 
 import (
 	"context"
@@ -14,6 +14,7 @@ import (
 	"pgregory.net/rapid"
 
 	"openimds/internal/fault"
+	"openimds/internal/usage/history"
 	"openimds/internal/usage/series"
 )
 
@@ -45,16 +46,16 @@ type tb interface {
 	Errorf(string, ...any)
 }
 
-func open(t tb, path string, c *clock) *series.File {
+func open(t tb, path string, c *clock) *history.File {
 	t.Helper()
-	f, err := series.Open(series.Config{Path: path, Now: c.now, Together: time.Nanosecond})
+	f, err := history.Open(history.Config{Path: path, Now: c.now, Together: time.Nanosecond})
 	if err != nil {
 		t.Fatal(err)
 	}
 	return f
 }
 
-func record(t tb, f *series.File, r series.Report) {
+func record(t tb, f *history.File, r series.Report) {
 	t.Helper()
 	if err := f.Record(context.Background(), r); err != nil {
 		t.Fatal(err)
@@ -214,7 +215,7 @@ func TestExact(t *testing.T) {
 			}
 		}
 		got := map[string]series.Counts{}
-		if err := f.Totals(start.Add(-2*time.Hour), start.Add(3*time.Hour), func(id string, total series.Total) { got[id] = total.Counts }); err != nil {
+		if err := f.Totals(start.Add(-2*time.Hour), start.Add(3*time.Hour), func(id string, total history.Total) { got[id] = total.Counts }); err != nil {
 			t.Fatal(err)
 		}
 		for id, counts := range want {
@@ -275,10 +276,10 @@ func TestGap(t *testing.T) {
 	c.add(5 * time.Minute)
 	for _, tt := range []struct {
 		name, path string
-		want       []series.Gap
+		want       []history.Gap
 	}{
 		{"closed in order", path, nil},
-		{"killed", killed, []series.Gap{{From: start.Add(10 * time.Minute), To: start.Add(15 * time.Minute)}}},
+		{"killed", killed, []history.Gap{{From: start.Add(10 * time.Minute), To: start.Add(15 * time.Minute)}}},
 	} {
 		f := open(t, tt.path, c)
 		got, err := f.Gaps(start, start.Add(time.Hour))
@@ -319,7 +320,7 @@ func TestTogether(t *testing.T) {
 	if err != nil || len(points) != 1 || points[0].Counts[series.TokenFree] != 250 {
 		t.Errorf("%v, %v", points, err)
 	}
-	if _, err := series.Open(series.Config{Path: path, Timeout: time.Millisecond}); fault.KindOf(err) != fault.Unavailable {
+	if _, err := history.Open(history.Config{Path: path, Timeout: time.Millisecond}); fault.KindOf(err) != fault.Unavailable {
 		t.Errorf("a file that is open: %v", err)
 	}
 	if err := errors.Join(f.Close(), f.Close()); err != nil {

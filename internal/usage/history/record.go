@@ -1,9 +1,14 @@
-package series
+// Package history keeps what instances did with their metadata service, minute
+// by minute, for more than a year: in one file, at three resolutions, sparse,
+// and exact. Whatever arrives twice is kept once.
+package history
 
 import (
 	"encoding/binary"
 	"errors"
 	"math/bits"
+
+	"openimds/internal/usage/series"
 )
 
 // A record is the points of one instance in one span: for each step that has
@@ -14,12 +19,12 @@ import (
 var errRecord = errors.New("a record is damaged")
 
 // The mask of kinds is one byte.
-const _ = uint(8 - Kinds)
+const _ = uint(8 - series.Kinds)
 
 // entry is one step of a record.
 type entry struct {
 	slot   uint64
-	counts Counts
+	counts series.Counts
 }
 
 // decode reads a record.
@@ -40,7 +45,7 @@ func decode(data []byte, yield func(entry) bool) error {
 		}
 		mask := data[0]
 		data = data[1:]
-		if mask>>Kinds != 0 {
+		if mask>>series.Kinds != 0 {
 			return errRecord
 		}
 		for ; mask != 0; mask &= mask - 1 {
@@ -70,7 +75,7 @@ func encode(dst []byte, e entry) []byte {
 }
 
 // add returns a record with counts added to one of its steps.
-func add(data []byte, slot uint64, counts Counts) ([]byte, error) {
+func add(data []byte, slot uint64, counts series.Counts) ([]byte, error) {
 	out := make([]byte, 0, len(data)+16)
 	placed := false
 	err := decode(data, func(e entry) bool {

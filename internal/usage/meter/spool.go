@@ -1,0 +1,128 @@
+package meter
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"openimds/internal/usage/series"
+)
+
+// mostPending bounds the reports that wait: a day's.
+const mostPending = 1440
+
+// spool holds reports that were not taken yet, in order, and in a folder where
+// there is one, so that they outlive the process.
+type spool struct {
+	dir     string
+	next    uint64 // number of the next file
+	waiting []spooled
+}
+
+type spooled struct {
+	file   string // empty: in memory only
+	report series.Report
+}
+
+// openSpool reads what an earlier run left. A file that a crash cut off is
+// removed: its report was never complete.
+func openSpool(dir string) (*spool, error) {
+	s := &spool{dir: dir}
+	if dir == "" {
+		return s, nil
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, spoolError(err)
+	}
+	entries, err := os.ReadDir(dir) // sorted by name
+	if err != nil {
+		return nil, spoolError(err)
+	}
+	for _, e := range entries {
+		path := filepath.Join(dir, e.Name())
+		var number uint64
+		if _, err := fmt.Sscanf(e.Name(), "report-%016x", &number); err != nil || strings.HasSuffix(e.Name(), ".new") {
+			if strings.HasPrefix(e.Name(), "report-") {
+				_ = os.Remove(path)
+			}
+			continue
+		}
+		s.next = max(s.next, number+1)
+		data, err := os.ReadFile(path)
+		if err != nil {
+			return nil, spoolError(err)
+		}
+		var r series.Report
+		if json.Unmarshal(data, &r) != nil {
+			_ = os.Remove(path)
+			continue
+		}
+		s.waiting = append(s.waiting, spooled{path, r})
+	}
+	return s, nil
+}
+
+// add keeps a report. It tells whether the oldest had to go for it. An error
+// means that it is kept in memory alone.
+func (s *spool) add(r series.Report) (dropped bool, err error) {
+	if len(s.waiting) >= mostPending {
+		s.remove(0)
+		dropped = true
+	}
+	e := spooled{report: r}
+	if s.dir != "" {
+		path := filepath.Join(s.dir, fmt.Sprintf("report-%016x", s.next))
+		if err = write(path, r); err == nil {
+			e.file = path
+		}
+		s.next++
+	}
+	s.waiting = append(s.waiting, e)
+	return dropped, err
+}
+
+// write writes a report so that after a crash it is there as a whole or not at
+// all.
+func write(path string, r series.Report) error {
+	data, err := json.Marshal(r)
+	if err != nil {
+		return spoolError(err)
+	}
+	f, err := os.OpenFile(path+".new", os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return spoolError(err)
+	}
+	_, err = f.Write(data)
+	if err == nil {
+		err = f.Sync()
+	}
+	if cerr := f.Close(); err == nil {
+		err = cerr
+	}
+	if err == nil {
+		err = os.Rename(path+".new", path)
+	}
+	return spoolError(err)
+}
+
+// remove forgets a report.
+func (s *spool) remove(i int) {
+	if file := s.waiting[i].file; file != "" {
+		_ = os.Remove(file) // what stays is sent again, and counts once
+	}
+	s.waiting = slices.Delete(s.waiting, i, i+1)
+}
+
+// drain sends the reports in order until one is not taken.
+func (s *spool) drain(send func(series.Report) error) error {
+	for len(s.waiting) > 0 {
+		if err := send(s.waiting[0].report); err != nil {
+			return err
+		}
+		s.remove(0)
+	}
+	return nil
+}

@@ -43,6 +43,9 @@ func linkUp(name string) error {
 	if err := unix.IoctlIfreq(fd, unix.SIOCGIFFLAGS, req); err != nil {
 		return os.NewSyscallError("get interface flags", err)
 	}
+	if req.Uint16()&unix.IFF_UP != 0 {
+		return nil
+	}
 	req.SetUint16(req.Uint16() | unix.IFF_UP)
 	return os.NewSyscallError("set interface flags", unix.IoctlIfreq(fd, unix.SIOCSIFFLAGS, req))
 }

@@ -1,0 +1,6 @@
+//go:build !linux
+
+package testnet
+
+// Sealed needs Linux.
+func Sealed() error { return errLinux }

@@ -61,6 +61,39 @@ type Refusals struct {
 	TokenPathAllow string
 }
 
+// Forms of an identity document's signature, each named as its item is.
+const (
+	// FormSignature is a bare signature (EC2).
+	FormSignature = "signature"
+	// FormPKCS7 is a PKCS#7 envelope around the document (ECS; EC2: by a DSA key).
+	FormPKCS7 = "pkcs7"
+	// FormRSA2048 is a PKCS#7 envelope around the document (EC2).
+	FormRSA2048 = "rsa2048"
+)
+
+// Signed returns the parts of a row whose value is a signature over the
+// identity document that document appends.
+func Signed(form string, document func([]byte, *item.Query) ([]byte, bool)) (get func([]byte, *item.Query) ([]byte, bool), has func(*item.Query) bool) {
+	has = func(q *item.Query) bool { return q.Signer != nil && q.Signer.Signs(q.Instance, form) }
+	get = func(dst []byte, q *item.Query) ([]byte, bool) {
+		start := len(dst)
+		if q.Signer == nil {
+			return dst, false
+		}
+		dst, ok := document(dst, q)
+		if !ok {
+			return dst, false
+		}
+		signature, refusal := q.Signer.Sign(q.Instance, form, dst[start:])
+		if signature == nil {
+			q.Refusal = refusal
+			return dst, false
+		}
+		return append(dst[:start], signature...), true
+	}
+	return get, has
+}
+
 // TokenPath is the only path that mints session tokens, in every dialect.
 const TokenPath = "/latest/api/token"
 

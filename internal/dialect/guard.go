@@ -20,6 +20,8 @@ type Marks struct {
 	Proxied bool
 	// Browser: Origin or Sec-Fetch-* (SEC-09).
 	Browser bool
+	// Agent is the value of the last User-Agent header.
+	Agent []byte
 }
 
 // Mark reads the headers of r as dialect d understands them.
@@ -49,6 +51,10 @@ func (d *Dialect) Mark(r *wire.Request) Marks {
 			m.Proxied = m.Proxied || equalFold(h.Name, "forwarded")
 		case 'v':
 			m.Proxied = m.Proxied || equalFold(h.Name, "via")
+		case 'u':
+			if equalFold(h.Name, "user-agent") {
+				m.Agent = h.Value
+			}
 		case 't':
 			m.Proxied = m.Proxied || equalFold(h.Name, "true-client-ip")
 		}

@@ -6,6 +6,7 @@ import (
 
 	"openimds/internal/dialect"
 	"openimds/internal/instance"
+	"openimds/internal/item"
 	"openimds/internal/throttle"
 	"openimds/internal/token"
 	"openimds/internal/usage"
@@ -17,8 +18,23 @@ type guest struct {
 	keys    *token.Keys
 	limiter throttle.Limiter
 	usage   usage.Counters
+	callers usage.Callers
 	conns   atomic.Int32
 	fault   atomic.Pointer[Fault]
+	notary  *notary          // nil: documents are not signed
+	creds   item.Credentials // nil: there are none but those of the snapshot
+}
+
+// newGuest returns the guest of an instance, without a snapshot.
+func (n *Node) newGuest(id string) *guest {
+	g := &guest{keys: n.cfg.Keys(id)}
+	if n.cfg.Credentials != nil {
+		g.creds = n.cfg.Credentials(id)
+	}
+	if n.cfg.Signer != nil {
+		g.notary = &notary{signer: n.cfg.Signer, policy: n.cfg.Signing, log: n.log, now: n.cfg.Now}
+	}
+	return g
 }
 
 // snapshot is an instance as it is answered until the next change. It is

@@ -5,11 +5,13 @@
 package node
 
 import (
+	"context"
 	"crypto/rand"
 	"fmt"
 	"io"
 	"log/slog"
 	"maps"
+	"net"
 	"reflect"
 	"slices"
 	"strings"
@@ -23,6 +25,8 @@ import (
 	"openimds/internal/fault"
 	"openimds/internal/identify"
 	"openimds/internal/instance"
+	"openimds/internal/item"
+	"openimds/internal/netenv"
 	"openimds/internal/throttle"
 	"openimds/internal/token"
 	"openimds/internal/usage"
@@ -34,10 +38,12 @@ func Dialects() []*dialect.Dialect {
 	return []*dialect.Dialect{ecs.New(), ec2.New()}
 }
 
-// Config is what a Node is made of. Only Ring is required.
+// Config is what a Node is made of. Only Ring, or Keys, is required.
 type Config struct {
 	// Ring holds the keys of session tokens. Its owner advances it.
 	Ring *token.Ring
+	// Keys, where set, finds the token keys of an instance in place of Ring.
+	Keys func(id string) *token.Keys
 	// Logger receives what an operator should know; never secrets, never what a tenant sent unescaped.
 	Logger *slog.Logger
 	// Now is the clock; time.Now by default.
@@ -46,8 +52,18 @@ type Config struct {
 	Random io.Reader
 	// Throttle limits the requests of each instance.
 	Throttle throttle.Policy
+	// Credentials, where set, finds what holds the credentials of an instance's role. Without it there are none but those that instances were given by hand.
+	Credentials func(id string) item.Credentials
+	// Signer signs identity documents. Nil: there are no signatures.
+	Signer Signer
+	// Signing limits how often an instance may have a document signed anew; DefaultSigning by default.
+	Signing throttle.Policy
 	// Hosts are names and addresses, besides the dialect's and the listener's own, that clients may send as Host.
 	Hosts []string
+	// Attacher puts addresses on interfaces for listeners that ask for it. Nil: none may.
+	Attacher *netenv.Attacher
+	// Open opens a listening socket, or takes one over that is open already; with netenv.Listen by default.
+	Open func(ctx context.Context, at netenv.Spec) (net.Listener, error)
 	// Loopback also accepts localhost and every loopback address as Host, for development.
 	Loopback bool
 	// StrictForwarding refuses a token request that carries any header that proxies add (SEC-07).
@@ -60,6 +76,8 @@ type Config struct {
 	Connections int
 	// HeaderTimeout is how long a request's head may take, at most 5 s, which is the default.
 	HeaderTimeout time.Duration
+	// Rejected is told of an instance whose request without a token was refused because tokens are required, when it is counted. It must not block.
+	Rejected func(instance string)
 	// IdleTimeout is how long a kept-alive connection may be idle; 60 s by default.
 	IdleTimeout time.Duration
 }
@@ -77,9 +95,18 @@ type Node struct {
 	overShare atomic.Uint64 // connections refused because their instance holds its share
 	clock     clock
 
-	mu     sync.Mutex // guards guests and the writing side of callers
+	suspects    atomic.Uint64 // tokens that did not arrive
+	badForwards atomic.Uint64 // connections of forwarders that could not prove what they said
+	spoofed     atomic.Uint64 // requests over an interface from addresses that nobody there has
+
+	mu     sync.Mutex // guards what follows: of caller the writing side
 	guests map[string]*guest
-	caller identify.Directory[*guest]
+	// departed is what instances did that are no longer there, until it is
+	// harvested.
+	departed []Activity
+	caller   identify.Directory[*guest]
+	ports    map[netenv.Place]*port
+	hosts    map[string]map[string]struct{} // see hostsOf
 }
 
 // service is a dialect as this node offers it.
@@ -100,10 +127,21 @@ func New(cfg Config) *Node {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
+	if cfg.Keys == nil {
+		cfg.Keys = func(id string) *token.Keys { return token.NewKeys(cfg.Ring, id) }
+	}
+	if cfg.Open == nil {
+		cfg.Open = func(ctx context.Context, at netenv.Spec) (net.Listener, error) {
+			return netenv.Listen(ctx, at, wire.Listen)
+		}
+	}
 	if cfg.ConnectionsPerInstance <= 0 {
 		cfg.ConnectionsPerInstance = DefaultConnectionsPerInstance
 	}
-	n := &Node{cfg: cfg, log: cfg.Logger, guests: map[string]*guest{}}
+	if cfg.Signing == (throttle.Policy{}) {
+		cfg.Signing = DefaultSigning
+	}
+	n := &Node{cfg: cfg, log: cfg.Logger, guests: map[string]*guest{}, ports: map[netenv.Place]*port{}, hosts: map[string]map[string]struct{}{}}
 	n.strangers.log = cfg.Logger
 	for _, d := range Dialects() {
 		s := &service{Dialect: d, totals: usage.NewTotals(d), forwardedRead: d.Refusals.ForwardedRead}
@@ -179,7 +217,7 @@ func (n *Node) Update(put []*instance.Instance, removed []string) error {
 // sameCaller reports whether two snapshots of an instance are found in the
 // same way.
 func sameCaller(a, b *instance.Instance) bool {
-	return a.Dialect == b.Dialect && a.Network == b.Network && a.State == b.State && slices.Equal(a.Addresses(), b.Addresses())
+	return a.Dialect == b.Dialect && a.Network == b.Network && a.State == b.State && slices.Equal(a.Addresses(), b.Addresses()) && sameAttachments(a, b)
 }
 
 // set is Set with the lock held.
@@ -198,7 +236,7 @@ func (n *Node) set(instances []*instance.Instance) error {
 		}
 		g := n.guests[in.ID]
 		if g == nil {
-			g = &guest{keys: token.NewKeys(n.cfg.Ring, in.ID)}
+			g = n.newGuest(in.ID)
 		}
 		next[in.ID] = g
 		if old := g.snap.Load(); old == nil || !reflect.DeepEqual(old.in, in) {
@@ -207,10 +245,7 @@ func (n *Node) set(instances []*instance.Instance) error {
 		if in.State != "running" && in.State != "" {
 			continue // only a running instance is answered
 		}
-		scope := identify.Scope{Dialect: in.Dialect, Network: in.Network}
-		for _, a := range in.Addresses() {
-			claims = append(claims, identify.Claim[*guest]{Scope: scope, Address: a, ID: in.ID, Target: g})
-		}
+		claims = appendClaims(claims, in, g)
 	}
 	plan, err := n.caller.Plan(claims)
 	if err != nil {
@@ -221,6 +256,11 @@ func (n *Node) set(instances []*instance.Instance) error {
 		g.snap.Store(snap)
 	}
 	plan.Apply()
+	for id, g := range n.guests {
+		if next[id] != g {
+			n.depart(n.activity(id, g))
+		}
+	}
 	n.guests = next
 	return nil
 }

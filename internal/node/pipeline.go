@@ -18,6 +18,8 @@ type scratch struct {
 	reply dialect.Reply
 	marks dialect.Marks
 	call  call
+	// later: this request was let through by the limits, and is asked again.
+	later bool
 }
 
 // call is what is known of the request at hand.
@@ -39,8 +41,11 @@ const keepScratch = 64 << 10
 // Open admits a connection, up to the caller's share.
 func (n pipeline) Open(c *wire.Conn) bool {
 	e := c.Listener.(*endpoint)
-	g, known := e.callers.Find(c.Peer.Addr())
+	g, known := e.find(c)
 	held, most := &n.strangers.conns, int32(strangerConns)
+	if known && !e.genuine(g, c) {
+		c.Caller, known = impostor{}, false
+	}
 	if known {
 		c.Caller = g
 		held, most = &g.conns, int32(n.cfg.ConnectionsPerInstance)
@@ -62,6 +67,14 @@ func (n pipeline) Closed(c *wire.Conn) {
 	n.strangers.conns.Add(-1)
 }
 
+// Unacknowledged counts a token that did not arrive.
+func (n pipeline) Unacknowledged(c *wire.Conn) {
+	if g, ok := c.Caller.(*guest); ok {
+		g.usage.Suspect()
+		n.suspects.Add(1)
+	}
+}
+
 // Serve answers one request (SEC-O1 to SEC-O9).
 func (n pipeline) Serve(x *wire.Exchange) {
 	s, ok := x.Scratch.(*scratch)
@@ -76,9 +89,13 @@ func (n pipeline) Serve(x *wire.Exchange) {
 	c := &s.call
 
 	// SEC-O1: who is calling, before anything that was said.
-	c.guest, ok = e.callers.Find(x.Conn.Peer.Addr())
+	c.guest, ok = e.find(x.Conn)
+	if _, forged := x.Conn.Caller.(impostor); forged {
+		c.guest, ok = nil, false
+	}
 	if !ok {
-		n.strangers.note(now, e.Name, x.Conn.Peer, x.Conn.Local)
+		n.spoof(e, now)
+		n.strangers.note(now, e, x.Conn)
 		s.reply.Status, s.reply.Outcome = http.StatusNotFound, dialect.UnknownCaller
 		n.finish(x, s)
 		return
@@ -86,6 +103,12 @@ func (n pipeline) Serve(x *wire.Exchange) {
 	c.snap = c.guest.snap.Load()
 	s.reply.Modified = c.snap.modified[:]
 	n.decide(x, s)
+	if x.Later {
+		// It is asked again, on a goroutine that may wait, and is one request.
+		s.later = true
+		return
+	}
+	s.later = false
 	n.finish(x, s)
 }
 
@@ -105,10 +128,15 @@ func (n pipeline) finish(x *wire.Exchange, s *scratch) {
 	}
 	c.totals.Count(c.item, c.access, r.Outcome)
 	if c.guest != nil {
+		// What is counted has a name by then.
+		c.guest.callers.Note(s.marks.Agent, c.item, c.access, r.Outcome, x.Conn.Peer.Addr(), c.now.Unix())
 		c.guest.usage.Count(c.access, r.Outcome, c.now.Unix())
+		if r.Outcome == dialect.NoToken && n.cfg.Rejected != nil {
+			n.cfg.Rejected(c.snap.in.ID)
+		}
 	}
 	// What the scratch points to must not outlive the request.
-	r.Body, s.query.Instance, s.query.RawQuery = nil, nil, nil
+	r.Body, s.query.Instance, s.query.RawQuery, s.query.Signer, s.query.Credentials = nil, nil, nil, nil, nil
 	s.marks = dialect.Marks{}
 	s.call = call{}
 	if cap(s.body) > keepScratch {
@@ -155,7 +183,7 @@ func (n pipeline) decide(x *wire.Exchange, s *scratch) {
 		s.refuse(http.StatusForbidden, dialect.EndpointDisabled)
 		return
 	}
-	if f := c.guest.fault.Load(); f != nil && f.hit(req.Path) {
+	if f := c.guest.fault.Load(); f != nil && !s.later && f.hit(req.Path) {
 		x.Delay, x.Abort = f.Delay, f.Reset
 		switch {
 		case f.Throttle:
@@ -168,7 +196,7 @@ func (n pipeline) decide(x *wire.Exchange, s *scratch) {
 		}
 	}
 	// SEC-O5: the rate.
-	if wait, ok := c.guest.limiter.Allow(n.cfg.Throttle, c.now.UnixNano()); !ok {
+	if wait, ok := n.allow(s); !ok {
 		s.reply.RetryAfter = int((wait + time.Second - 1) / time.Second)
 		s.refuse(c.Refusals.Throttled, dialect.Throttled)
 		return
@@ -208,7 +236,15 @@ func (n pipeline) decide(x *wire.Exchange, s *scratch) {
 		return
 	}
 	// SEC-O9: only now the path.
-	n.read(s, req)
+	n.read(x, s)
+}
+
+// allow asks the guest's limiter, once for each request.
+func (n pipeline) allow(s *scratch) (time.Duration, bool) {
+	if s.later {
+		return 0, true
+	}
+	return s.call.guest.limiter.Allow(n.cfg.Throttle, s.call.now.UnixNano())
 }
 
 // mint answers PUT.
@@ -241,17 +277,26 @@ func (n pipeline) mint(x *wire.Exchange, s *scratch, target dialect.TokenTarget)
 }
 
 // read answers GET and HEAD.
-func (n pipeline) read(s *scratch, req *wire.Request) {
-	c := &s.call
+func (n pipeline) read(x *wire.Exchange, s *scratch) {
+	c, req := &s.call, &x.Request
 	s.query.Instance, s.query.Now = c.snap.in, c.now.Unix()
 	s.query.Tokened, s.query.RawQuery = c.access == dialect.Tokened, req.Query
+	s.query.Credentials, s.query.Signer = c.guest.creds, nil
+	if c.guest.notary != nil {
+		s.query.Signer = c.guest.notary
+	}
+	s.query.Prompt = x.Inline && (s.query.Credentials != nil || s.query.Signer != nil)
 	found := item.Result{Node: c.Tree.Nodes()[item.Nowhere]}
 	if req.PathOK {
 		s.body, found = c.Tree.Resolve(s.body[:0], &s.query, req.Path)
 	}
 	c.item = found.Node.ID
+	if s.query.Refusal == item.NotPrompt {
+		x.Later = true
+		return
+	}
 	if found.Kind == item.Absent {
-		s.refuse(http.StatusNotFound, dialect.Absent)
+		n.absent(s)
 		return
 	}
 	s.reply.Status, s.reply.Outcome, s.reply.Content = http.StatusOK, dialect.Served, dialect.Text
@@ -259,6 +304,19 @@ func (n pipeline) read(s *scratch, req *wire.Request) {
 		s.reply.Content = dialect.Binary
 	}
 	s.reply.Body = s.body
+}
+
+// absent refuses a path that gave no value.
+func (n pipeline) absent(s *scratch) {
+	switch s.query.Refusal {
+	case item.TooMany:
+		s.reply.RetryAfter = 1
+		s.refuse(s.call.Refusals.Throttled, dialect.Throttled)
+	case item.Unavailable:
+		s.refuse(http.StatusServiceUnavailable, dialect.Failed)
+	default:
+		s.refuse(http.StatusNotFound, dialect.Absent)
+	}
 }
 
 // overLinkLocalIPv6 tells that the request came to the dialect's own IPv6

@@ -14,6 +14,12 @@ type Stats struct {
 	RefusedShare uint64
 	// Strangers counts requests of callers that no instance owns.
 	Strangers uint64
+	// ForwardersRefused counts connections to a listener for forwarders that could not prove for whom they were.
+	ForwardersRefused uint64
+	// HopLimitSuspects counts session tokens that were given out and did not arrive.
+	HopLimitSuspects uint64
+	// Spoofed counts those of them that came over an interface of the host that a listener is bound to.
+	Spoofed uint64
 }
 
 // Stats reads the figures.
@@ -25,6 +31,6 @@ func (n *Node) Stats() Stats {
 	return Stats{
 		Instances: instances,
 		Open:      int(w.Open), Accepted: w.Accepted, RefusedTotal: w.Refused,
-		RefusedShare: n.overShare.Load(), Strangers: n.strangers.count.Load(),
+		RefusedShare: n.overShare.Load(), Strangers: n.strangers.count.Load(), Spoofed: n.spoofed.Load(), HopLimitSuspects: n.suspects.Load(), ForwardersRefused: n.badForwards.Load(),
 	}
 }

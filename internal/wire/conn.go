@@ -48,10 +48,11 @@ type conn struct {
 	small [smallBuffer]byte
 	large *[largeBuffer]byte
 
-	phase  phase
-	opened bool // Handler.Open has admitted it
-	dead   bool // was told to end
-	broken bool // Handler has panicked: its memory is not used again
+	phase    phase
+	opened   bool // Handler.Open has admitted it
+	prefaced bool // what comes before the first message has been read
+	dead     bool // was told to end
+	broken   bool // Handler has panicked: its memory is not used again
 
 	// inline: the connection is served by the goroutine that accepts, which
 	// must not wait. Where it would have to, serve returns with waits set, and
@@ -100,7 +101,7 @@ func (c *conn) bind(nc net.Conn, tag any) {
 // begin makes c ready for a connection.
 func (c *conn) begin() {
 	c.r, c.w = 0, 0
-	c.opened, c.dead = false, false
+	c.opened, c.dead, c.prefaced = false, false, false
 	c.inline, c.waits, c.rest = false, false, noRest
 	c.term.Store(0)
 }
@@ -130,6 +131,7 @@ func (c *conn) run() {
 
 // end ends the connection.
 func (c *conn) end() {
+	c.link.finish()
 	_ = c.nc.Close() // nobody is left to be told
 	if c.opened {
 		c.closed()
@@ -146,11 +148,31 @@ func (c *conn) closed() {
 	c.s.handler.Closed(&c.info)
 }
 
+// preface reads what comes before the first message. It is false when there is
+// nothing good there, or, with waits set, not yet.
+func (c *conn) preface(p Prefaced) bool {
+	for {
+		n, err := p.Preface(&c.info, c.buf[c.r:c.w])
+		if err == nil && n < 0 {
+			if c.w-c.r < MaxPreface && c.await(head) {
+				continue
+			}
+			return false
+		}
+		c.r += max(n, 0)
+		c.prefaced = err == nil
+		return c.prefaced
+	}
+}
+
 // serve answers message after message. When it returns, the connection is to
 // be closed, unless it waits.
 func (c *conn) serve() {
 	defer c.catch()
 	if !c.opened {
+		if p, ok := c.info.Listener.(Prefaced); ok && !c.prefaced && !c.preface(p) {
+			return
+		}
 		if !c.s.handler.Open(&c.info) {
 			return
 		}

@@ -109,7 +109,7 @@ func (s *Server) acceptInline(ln net.Listener, tag any) (done bool, err error) {
 	}
 	a := acceptor{s: s, tag: tag, local: addrPort(l.addr)}
 	err = l.raw.Read(a.step)
-	return true, errors.Join(closed(err), a.err)
+	return true, errors.Join(l.closed(err), a.err)
 }
 
 // step accepts and answers what there is. It is false when it is to be called

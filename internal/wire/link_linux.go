@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"syscall"
+
+	"golang.org/x/sys/unix"
 )
 
 // link is the sending side of a connection. On Linux it sends the answer and
@@ -68,7 +70,7 @@ func (l *link) send(out []byte, hop int, last bool) (rest []byte, err error) {
 // write sends what it can. It is false when it is to be called again once the
 // socket takes more.
 func (l *link) write(fd uintptr) bool {
-	if l.hop != l.set {
+	if l.hop != l.set && !l.bound(int(fd)) {
 		if l.err = l.setHop(int(fd)); l.err != nil {
 			l.c.s.log.Error("the hop limit of an answer cannot be set; its connection is closed", "hop_limit", l.hop, "err", l.err)
 			return true
@@ -93,6 +95,35 @@ func (l *link) write(fd uintptr) bool {
 		}
 	}
 	return true
+}
+
+// bound reports whether the socket must keep the hop limit that it has, since
+// an answer with it is still on its way: packets are sent again with whatever
+// limit the socket has then, and a client that asks for a token and, without
+// waiting, for something else would get the token after all (SEC-69). The request of a
+// client that has the token acknowledges it.
+func (l *link) bound(fd int) bool {
+	if l.set == 0 || l.hop != 0 && l.hop <= l.set {
+		return false
+	}
+	left, err := unix.IoctlGetInt(fd, unix.SIOCOUTQ)
+	return err != nil || left > 0
+}
+
+// finish looks what became of an answer with a hop limit when the connection
+// is about to be closed.
+func (l *link) finish() {
+	if l.set == 0 || l.c.x.Abort || l.c.s.ledger.tell == nil {
+		return
+	}
+	if l.c.inline {
+		l.c.s.ledger.finish(l.c.own.fd, &l.c.info, !l.c.keep)
+		return
+	}
+	raw, err := l.c.sock.SyscallConn()
+	if err == nil {
+		_ = raw.Control(func(fd uintptr) { l.c.s.ledger.finish(int(fd), &l.c.info, !l.c.keep) }) // a closed one tells nothing
+	}
 }
 
 // setHop sets the socket's hop limit to hop, or back to the system's own.

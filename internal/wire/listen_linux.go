@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"sync/atomic"
 	"syscall"
 	"unsafe"
 )
@@ -28,6 +29,7 @@ type Listener struct {
 	file *os.File
 	raw  syscall.RawConn
 	addr net.Addr
+	shut atomic.Bool // the errors of raw do not tell
 }
 
 // own takes a listener over.
@@ -45,7 +47,7 @@ func own(ln net.Listener) (net.Listener, error) {
 	if err != nil {
 		return nil, errors.Join(err, file.Close())
 	}
-	return &Listener{file, raw, ln.Addr()}, nil
+	return &Listener{file: file, raw: raw, addr: ln.Addr()}, nil
 }
 
 // Adopt makes a listener of a listening socket that the process was given. It
@@ -68,7 +70,10 @@ func (l *Listener) Addr() net.Addr { return l.addr }
 func (l *Listener) SyscallConn() (syscall.RawConn, error) { return l.raw, nil }
 
 // Close stops listening.
-func (l *Listener) Close() error { return l.file.Close() }
+func (l *Listener) Close() error {
+	l.shut.Store(true)
+	return l.file.Close()
+}
 
 // Accept waits for a connection.
 func (l *Listener) Accept() (net.Conn, error) {
@@ -82,15 +87,15 @@ func (l *Listener) Accept() (net.Conn, error) {
 		}
 		return errno != syscall.EAGAIN
 	})
-	if err = errors.Join(closed(err), a.err); err != nil {
+	if err = errors.Join(l.closed(err), a.err); err != nil {
 		return nil, err
 	}
 	return &inlineConn{fd: fd, file: os.NewFile(uintptr(fd), "tcp"), peer: a.peer(), local: a.localOf(fd)}, nil
 }
 
 // closed gives the end of a listener the error that net has for it.
-func closed(err error) error {
-	if errors.Is(err, os.ErrClosed) {
+func (l *Listener) closed(err error) error {
+	if err != nil && l.shut.Load() {
 		return net.ErrClosed
 	}
 	return err

@@ -59,6 +59,7 @@ type Server struct {
 	log      *slog.Logger
 	limits   [phases]time.Duration
 	roster   roster
+	ledger   ledger
 	conns    sync.Pool // of *conn
 	large    sync.Pool // of *[largeBuffer]byte
 
@@ -108,6 +109,7 @@ func NewServer(cfg Config) *Server {
 		cfg.MaxConns = 16384
 	}
 	s.roster.init(cfg.MaxConns, s.limits)
+	s.ledger.init(cfg.Handler)
 	s.conns.New = func() any { return newConn(s) }
 	s.large.New = func() any { return new([largeBuffer]byte) }
 	return s
@@ -222,6 +224,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 		<-empty
 	}
 	s.roster.close()
+	s.ledger.close()
 	return err
 }
 

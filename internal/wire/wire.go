@@ -90,6 +90,8 @@ type Conn struct {
 	Listener any
 	// Caller is the Handler's own, set in Open.
 	Caller any
+	// Origin is what a Preface has found out, for the Handler.
+	Origin any
 }
 
 // Exchange is one request and its answer. A transport reuses it for the next
@@ -142,4 +144,27 @@ type Handler interface {
 	Serve(x *Exchange)
 	// Closed is called when the connection has ended.
 	Closed(c *Conn)
+}
+
+// Watcher is what a Handler may be, too.
+type Watcher interface {
+	// Unacknowledged is called when a connection has ended, or is about to,
+	// whose last answer had a HopLimit and was not acknowledged: nobody got
+	// it. It may be called after Closed, with a copy of the Conn, and must not
+	// block.
+	Unacknowledged(c *Conn)
+}
+
+// MaxPreface is how long a preface may be, in bytes.
+const MaxPreface = 1 << 10
+
+// Prefaced is what a listener's tag may be, the value given to Server.Serve:
+// its connections may begin with something that is no message, such as the
+// header of a forwarder.
+type Prefaced interface {
+	// Preface is called with what a connection has sent so far, until it
+	// returns the length of the preface, which may be 0; it returns -1 when
+	// more is needed. It may set c.Peer and c.Origin. On an error the
+	// connection is closed unanswered.
+	Preface(c *Conn, b []byte) (n int, err error)
 }

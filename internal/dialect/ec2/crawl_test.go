@@ -60,7 +60,7 @@ func TestGolden(t *testing.T) {
 func crawl(in *instance.Instance, version string, used map[string]bool) []byte {
 	var b bytes.Buffer
 	at := time.Date(2026, 1, 15, 9, 0, 0, 0, time.UTC)
-	q := item.Query{Instance: in, Now: at.Unix()}
+	q := item.Query{Instance: in, Now: at.Unix(), Signer: stamp{}}
 	tree.Crawl(&q, version, func(path string, row *item.Row, value []byte) {
 		kind := "directory"
 		if row != nil {

@@ -3,6 +3,7 @@ package ec2
 import (
 	"time"
 
+	"openimds/internal/fault"
 	"openimds/internal/instance"
 	"openimds/internal/item"
 )
@@ -15,23 +16,42 @@ const (
 	overlap = 30 * 60     // seconds
 )
 
+// hasRole reports whether the instance has the role that the path names. It
+// asks for no credentials.
+func hasRole(q *item.Query) bool { return q.Instance.Role != nil }
+
 // roleCredentials is the document of the role that the path names
-// (EC2-CRED-02). A role that has none is told so in the document's own terms
-// (EC2-CRED-06).
+// (EC2-CRED-02): credentials that the instance was given by hand, or else those
+// that are held for it. A role without any is told so in the document's own
+// terms (EC2-CRED-06).
 func roleCredentials(dst []byte, q *item.Query) ([]byte, bool) {
 	role := q.Instance.Role
 	if role == nil {
 		return dst, false
 	}
-	if role.Credentials == nil {
+	held, kind := role.Credentials, fault.Denied
+	if held == nil && q.Credentials != nil {
+		var err error
+		if held, err = q.Credentials.Get(q.Instance, q.Tokened, q.Now); err != nil {
+			held, kind = nil, fault.KindOf(err)
+		}
+	}
+	if held != nil {
+		return credentials(dst, held, q.Now), true
+	}
+	switch kind {
+	case fault.Denied, fault.NotFound:
 		dst = text(append(dst, '{'), outer, "Code", "AssumeRoleUnauthorizedAccess")
 		dst = append(field(dst, outer, "Message"), `"EC2 cannot assume the role `...)
 		dst = append(item.AppendEscaped(dst, role.Name), `.  Please see documentation at `...)
 		dst = append(dst, `http://docs.amazonwebservices.com/IAM/latest/UserGuide/RolesTroubleshooting.html."`...)
-		dst = moment(dst, outer, "LastUpdated", isoTime, windowOf(q.Now))
-		return append(dst, "\n}"...), true
+	default:
+		// EC2-CRED-10
+		dst = text(append(dst, '{'), outer, "Code", "ServiceUnavailable")
+		dst = text(dst, outer, "Message", "Credentials cannot be had at the moment. Please try again.")
 	}
-	return credentials(dst, role.Credentials, q.Now), true
+	dst = moment(dst, outer, "LastUpdated", isoTime, windowOf(q.Now))
+	return append(dst, "\n}"...), true
 }
 
 // ownCredentials are those of the instance itself; absent unless it has some
@@ -78,7 +98,7 @@ func profile(dst []byte, q *item.Query) ([]byte, bool) {
 		return dst, false
 	}
 	dst = text(append(dst, '{'), outer, "Code", "Success")
-	dst = moment(dst, outer, "LastUpdated", isoTime, updatedOf(role.Credentials, q.Now))
+	dst = moment(dst, outer, "LastUpdated", isoTime, profileUpdated(q))
 	if role.ProfileARN != "" {
 		dst = text(dst, outer, "InstanceProfileArn", role.ProfileARN)
 	} else {
@@ -89,6 +109,16 @@ func profile(dst []byte, q *item.Query) ([]byte, bool) {
 	}
 	dst = text(dst, outer, "InstanceProfileId", role.ProfileID)
 	return append(dst, "\n}"...), true
+}
+
+// profileUpdated returns when the role's credentials were issued.
+func profileUpdated(q *item.Query) time.Time {
+	if q.Instance.Role.Credentials == nil && q.Credentials != nil {
+		if held := q.Credentials.Updated(q.Tokened); !held.IsZero() {
+			return held
+		}
+	}
+	return updatedOf(q.Instance.Role.Credentials, q.Now)
 }
 
 // account names the account that the instance's own credentials belong to

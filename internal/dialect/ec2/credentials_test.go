@@ -2,9 +2,11 @@ package ec2
 
 import (
 	"encoding/json"
+	"strings"
 	"testing"
 	"time"
 
+	"openimds/internal/fault"
 	"openimds/internal/instance"
 	"openimds/internal/item"
 
@@ -137,4 +139,66 @@ func TestAnyTextIsJSON(t *testing.T) {
 			}
 		}
 	})
+}
+
+// holder is an item.Credentials that answers as told.
+type holder struct {
+	free, tokened *instance.Credentials
+	err           error
+	asked         int
+}
+
+// Get implements item.Credentials.
+func (h *holder) Get(_ *instance.Instance, tokened bool, _ int64) (*instance.Credentials, error) {
+	h.asked++
+	if tokened {
+		return h.tokened, h.err
+	}
+	return h.free, h.err
+}
+
+// Updated implements item.Credentials.
+func (h *holder) Updated(bool) time.Time { return now.Add(-time.Hour) }
+
+// TestHeldCredentials: what is held is served by how it was asked for
+// (EC2-CRED-07), what was given by hand comes first, and neither a listing nor
+// iam/info asks for anything.
+func TestHeldCredentials(t *testing.T) {
+	h := &holder{free: &instance.Credentials{AccessKeyID: "ASIAFREE"}, tokened: &instance.Credentials{AccessKeyID: "ASIATOKENED"}}
+	none := guest(withoutCredentials)
+	read := func(in *instance.Instance, path string, tokened bool) string {
+		q := item.Query{Instance: in, Now: now.Unix(), Tokened: tokened, Credentials: h}
+		out, _ := tree.Resolve(nil, &q, []byte(path))
+		return string(out)
+	}
+	for tokened, want := range map[bool]string{false: "ASIAFREE", true: "ASIATOKENED"} {
+		if got := read(none, rolePath+"web-role", tokened); !strings.Contains(got, want) || !strings.Contains(got, `"Code" : "Success"`) {
+			t.Errorf("tokened %v: %s", tokened, got)
+		}
+	}
+	if got := read(guest(), rolePath+"web-role", true); !strings.Contains(got, `"ASIA1"`) {
+		t.Errorf("given by hand: %s", got)
+	}
+	asked := h.asked
+	for path, want := range map[string]string{
+		"latest/meta-data/iam/security-credentials": "web-role", "latest/meta-data/iam": "security-credentials/", "latest/meta-data/iam/info": `"LastUpdated" : "2025-06-01T02:00:00Z"`,
+	} {
+		if got := read(none, path, true); !strings.Contains(got, want) {
+			t.Errorf("%s is %q", path, got)
+		}
+	}
+	if h.asked != asked {
+		t.Error("credentials were asked for")
+	}
+	// EC2-CRED-06, EC2-CRED-10
+	for kind, code := range map[fault.Kind]string{
+		fault.Denied: "AssumeRoleUnauthorizedAccess", fault.NotFound: "AssumeRoleUnauthorizedAccess", fault.Unavailable: "ServiceUnavailable", fault.Throttled: "ServiceUnavailable", fault.Internal: "ServiceUnavailable",
+	} {
+		h.err = fault.New(kind, "cause")
+		got := read(none, rolePath+"web-role", true)
+		var d struct{ Code, Message, LastUpdated string }
+		if err := json.Unmarshal([]byte(got), &d); err != nil || d.Code != code || d.Message == "" || d.LastUpdated == "" || strings.Contains(got, "cause") {
+			t.Errorf("%v: %s, %v", kind, got, err)
+		}
+	}
 }

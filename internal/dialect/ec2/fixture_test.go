@@ -1,6 +1,7 @@
 package ec2
 
 import (
+	"fmt"
 	"net/netip"
 	"testing"
 	"time"
@@ -148,4 +149,15 @@ func lookup(t *testing.T, in *instance.Instance, path string) (string, bool) {
 	q := item.Query{Instance: in, Now: now.Unix()}
 	body, found := tree.Resolve(nil, &q, []byte(path))
 	return string(body), found.Kind != item.Absent
+}
+
+// stamp signs in every form, by saying what it was given.
+type stamp struct{}
+
+// Signs implements item.Signer.
+func (stamp) Signs(*instance.Instance, string) bool { return true }
+
+// Sign implements item.Signer.
+func (stamp) Sign(in *instance.Instance, form string, document []byte) ([]byte, item.Refusal) {
+	return fmt.Appendf(nil, "%s of %s over %d bytes", form, in.ID, len(document)), item.NotRefused
 }

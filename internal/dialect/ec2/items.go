@@ -1,6 +1,8 @@
 package ec2
 
 import (
+	"slices"
+
 	"openimds/internal/instance"
 	"openimds/internal/item"
 )
@@ -8,7 +10,7 @@ import (
 // rows returns the table of metadata items, in the order of their paths. An
 // item without a Since has no date in the vendor's documents (EC2-VER-05).
 func rows() []item.Row {
-	return append(append(dynamic(), metaData()...), item.Row{
+	return append(slices.Concat(dynamic(), signatures(), metaData()), item.Row{
 		Path: "user-data", Class: item.Opaque, Fact: "EC2-ITEM-080",
 		Doc: "The user data, as it was given.",
 		Get: userData,
@@ -120,7 +122,7 @@ func metaData() []item.Row {
 		{
 			Path: "meta-data/iam/security-credentials/{role}", Since: "2012-01-12", Class: item.Credential, Fact: "EC2-ITEM-017",
 			Doc: "Temporary credentials of the instance's role, JSON.",
-			Get: roleCredentials,
+			Get: roleCredentials, Has: hasRole,
 		},
 		{
 			Path: "meta-data/identity-credentials/ec2/info", Since: "2018-05-23", Fact: "EC2-ITEM-018",

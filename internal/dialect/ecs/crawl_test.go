@@ -26,7 +26,7 @@ func TestGoldenCrawl(t *testing.T) {
 			name := in.ID + "-" + version
 			t.Run(name, func(t *testing.T) {
 				var b strings.Builder
-				q := item.Query{Instance: in, Now: now.Unix()}
+				q := item.Query{Instance: in, Now: now.Unix(), Signer: stamp{}}
 				d.Tree.Crawl(&q, version, func(path string, row *item.Row, value []byte) {
 					fmt.Fprintf(&b, "%s\t%s\t%q\n", path, kind(row), value)
 				})

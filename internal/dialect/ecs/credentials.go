@@ -3,6 +3,7 @@ package ecs
 import (
 	"time"
 
+	"openimds/internal/fault"
 	"openimds/internal/instance"
 	"openimds/internal/item"
 )
@@ -15,17 +16,35 @@ const (
 	overlap = 30 * 60     // seconds
 )
 
-// credentials is the document of the role that the path names (ECS-CRED-02).
-// A role that has none is told so in the document's own terms (ECS-CRED-07).
+// hasRole reports whether the instance has the role that the path names. It
+// asks for no credentials.
+func hasRole(q *item.Query) bool { return q.Instance.Role != nil }
+
+// credentials is the document of the role that the path names (ECS-CRED-02):
+// credentials that the instance was given by hand, or else those that are held
+// for it. A role without any is told so in the document's own terms
+// (ECS-CRED-07, ECS-CRED-11).
 func credentials(dst []byte, q *item.Query) ([]byte, bool) {
 	if q.Instance.Role == nil {
 		return dst, false
 	}
-	c := q.Instance.Role.Credentials
-	if c == nil {
+	c, kind := q.Instance.Role.Credentials, fault.Denied
+	if c == nil && q.Credentials != nil {
+		var err error
+		if c, err = q.Credentials.Get(q.Instance, q.Tokened, q.Now); err != nil {
+			c, kind = nil, fault.KindOf(err)
+		}
+	}
+	if c == nil && (kind == fault.Denied || kind == fault.NotFound) {
 		return append(dst, `{
   "Code" : "CredentialsNotAvailable",
   "Message" : "No credentials are available for the RAM role of this instance."
+}`...), true
+	}
+	if c == nil {
+		return append(dst, `{
+  "Code" : "ServiceUnavailable",
+  "Message" : "Credentials cannot be had at the moment. Please try again."
 }`...), true
 	}
 	updated, expires := validity(c, q.Now)

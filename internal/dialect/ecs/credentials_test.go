@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"openimds/internal/fault"
 	"openimds/internal/instance"
 	"openimds/internal/item"
 
@@ -86,6 +87,65 @@ func TestSecretClass(t *testing.T) {
 		}
 		if strings.HasSuffix(row.Path, "user-data") && row.Class != item.Opaque {
 			t.Errorf("%s has class %s", row.Path, row.Class)
+		}
+	}
+}
+
+// holder is an item.Credentials that answers as told.
+type holder struct {
+	free, tokened *instance.Credentials
+	err           error
+	asked         int
+}
+
+// Get implements item.Credentials.
+func (h *holder) Get(_ *instance.Instance, tokened bool, _ int64) (*instance.Credentials, error) {
+	h.asked++
+	if tokened {
+		return h.tokened, h.err
+	}
+	return h.free, h.err
+}
+
+// Updated implements item.Credentials.
+func (h *holder) Updated(bool) time.Time { return time.Time{} }
+
+// TestHeldCredentials: what is held is served by how it was asked for
+// (ECS-CRED-10), what was given by hand comes first, and a listing asks for
+// nothing.
+func TestHeldCredentials(t *testing.T) {
+	h := &holder{free: &instance.Credentials{AccessKeyID: "STS.free"}, tokened: &instance.Credentials{AccessKeyID: "STS.tokened"}}
+	none := guest(func(in *instance.Instance) { in.Role.Credentials = nil })
+	tree := New().Tree
+	read := func(in *instance.Instance, path string, tokened bool) string {
+		q := item.Query{Instance: in, Now: now.Unix(), Tokened: tokened, Credentials: h}
+		out, _ := tree.Resolve(nil, &q, []byte(path))
+		return string(out)
+	}
+	for tokened, want := range map[bool]string{false: "STS.free", true: "STS.tokened"} {
+		if got := read(none, credentialsPath, tokened); !strings.Contains(got, want) || !strings.Contains(got, `"Code" : "Success"`) {
+			t.Errorf("tokened %v: %s", tokened, got)
+		}
+	}
+	if got := read(guest(), credentialsPath, true); !strings.Contains(got, "STS.NUtest") {
+		t.Errorf("given by hand: %s", got)
+	}
+	asked := h.asked
+	for path, want := range map[string]string{"latest/meta-data/ram/security-credentials/": "web-role", "latest/meta-data/ram": "security-credentials/"} {
+		if got := read(none, strings.TrimSuffix(path, "/"), true); !strings.Contains(got, want) {
+			t.Errorf("%s lists %q", path, got)
+		}
+	}
+	if h.asked != asked {
+		t.Error("a listing asked for credentials")
+	}
+	// ECS-CRED-07, ECS-CRED-11
+	for kind, code := range map[fault.Kind]string{
+		fault.Denied: "CredentialsNotAvailable", fault.NotFound: "CredentialsNotAvailable", fault.Unavailable: "ServiceUnavailable", fault.Throttled: "ServiceUnavailable", fault.Internal: "ServiceUnavailable",
+	} {
+		h.err = fault.New(kind, "cause")
+		if got := read(none, credentialsPath, true); !strings.Contains(got, `"Code" : "`+code+`"`) || strings.Contains(got, "cause") {
+			t.Errorf("%v: %s", kind, got)
 		}
 	}
 }

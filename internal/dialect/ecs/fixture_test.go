@@ -1,6 +1,7 @@
 package ecs
 
 import (
+	"fmt"
 	"net/netip"
 	"testing"
 	"time"
@@ -99,4 +100,15 @@ func lookup(t testing.TB, in *instance.Instance, path, query string) (string, bo
 		t.Errorf("%s is absent, and yet there is a body %q", path, body)
 	}
 	return string(body), found.Kind != item.Absent
+}
+
+// stamp signs in every form, by saying what it was given.
+type stamp struct{}
+
+// Signs implements item.Signer.
+func (stamp) Signs(*instance.Instance, string) bool { return true }
+
+// Sign implements item.Signer.
+func (stamp) Sign(in *instance.Instance, form string, document []byte) ([]byte, item.Refusal) {
+	return fmt.Appendf(nil, "%s of %s over %d bytes", form, in.ID, len(document)), item.NotRefused
 }

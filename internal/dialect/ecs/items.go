@@ -153,11 +153,12 @@ func rows() []item.Row {
 
 		// Role and identity.
 		{Path: "meta-data/ram/security-credentials/{role}", Fact: "ECS-ITEM-054", Doc: "Temporary credentials of the instance's RAM role.",
-			Class: item.Credential, Get: credentials},
+			Class: item.Credential, Get: credentials, Has: hasRole},
 		{Path: "meta-data/instance-identity/document", Fact: "ECS-ITEM-059", Doc: "Instance identity document, where old clients look for it; served, not listed.",
 			Class: item.Identity, Unlisted: true, Get: identityDocument},
 		{Path: "dynamic/instance-identity/document", Fact: "ECS-ITEM-062", Doc: "Instance identity document; `?audience=` adds an audience.",
 			Class: item.Identity, Get: identityDocument},
+		pkcs7(),
 
 		// The whole, raw data and events.
 		{Path: "meta-data/all", Fact: "ECS-ITEM-058", Doc: "Everything below meta-data as one JSON object, credentials left out; served, not listed.",

@@ -105,7 +105,7 @@ func TestItems(t *testing.T) {
 		{"ECS-CRED-03", plain, "latest/meta-data/ram/security-credentials/other", absent},
 		{"ECS-CRED-08", plain, "latest/meta-data/Ram/security-credentials", "web-role"},
 		{"ECS-LIST-08", plain, "latest/meta-data/instance-identity", absent},
-		{"ECS-IDENT-06", plain, "latest/dynamic/instance-identity/pkcs7", absent},
+		{"ECS-ITEM-063", plain, "latest/dynamic/instance-identity/pkcs7", absent},
 
 		{"ECS-ITEM-060", plain, "latest/user-data", "#!/bin/sh\necho hello\n"},
 		{"ECS-ITEM-060", edit(func(in *instance.Instance) { in.UserData = nil }), "latest/user-data", absent},

@@ -112,3 +112,28 @@ func (f *File) Callers(instance string, since time.Time) ([]usage.Caller, error)
 	}
 	return slices.DeleteFunc(all, func(c usage.Caller) bool { return c.Last.Before(since) }), nil
 }
+
+// sweepCallers forgets instances that nobody has asked of for long.
+func sweepCallers(tx *bolt.Tx, limit time.Time) error {
+	return forget(tx.Bucket(callersBucket), func(v []byte) (bool, error) {
+		all, err := decodeCallers(v)
+		return !slices.ContainsFunc(all, func(c usage.Caller) bool { return c.Last.After(limit) }), err
+	})
+}
+
+// forget deletes the records for which over is true.
+func forget(b *bolt.Bucket, over func(v []byte) (bool, error)) error {
+	c := b.Cursor()
+	for k, v := c.First(); k != nil; k, v = c.Next() {
+		gone, err := over(v)
+		if err != nil {
+			return fmt.Errorf("forget %q: %w", k, err)
+		}
+		if gone {
+			if err := c.Delete(); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/binary"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -52,8 +51,12 @@ type Config struct {
 	Timeout time.Duration
 	// Together is how long a report waits for others to share a write with; 20 ms by default.
 	Together time.Duration
-	Now      func() time.Time
-	Logger   *slog.Logger
+	// Passing: the file need not outlive the machine, and is not written through.
+	Passing bool
+	// Taken is told of each report that was taken, once, after it is on the disk. It must not block.
+	Taken  func(series.Report)
+	Now    func() time.Time
+	Logger *slog.Logger
 }
 
 // File is the series of all instances. Its methods are safe for concurrent use.
@@ -80,15 +83,12 @@ var (
 	nodesBucket = []byte("nodes")
 	gapsBucket  = []byte("gaps")
 	layoutKey   = []byte("layout")
-	aliveKey    = []byte("alive")
 )
 
 // layout is the version of the file's form.
 const layout = "1"
 
-// Open opens or makes a file. One that was not closed in order has lost what
-// was counted and not yet written: the time since its last write is noted as a
-// Gap.
+// Open opens or makes a file.
 func Open(cfg Config) (*File, error) {
 	if cfg.Timeout == 0 {
 		cfg.Timeout = 5 * time.Second
@@ -102,7 +102,7 @@ func Open(cfg Config) (*File, error) {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
-	db, err := bolt.Open(cfg.Path, 0o600, &bolt.Options{Timeout: cfg.Timeout, FreelistType: bolt.FreelistMapType})
+	db, err := bolt.Open(cfg.Path, 0o600, &bolt.Options{Timeout: cfg.Timeout, FreelistType: bolt.FreelistMapType, NoSync: cfg.Passing, NoFreelistSync: cfg.Passing})
 	if errors.Is(err, bolterrors.ErrTimeout) {
 		return nil, fault.New(fault.Unavailable, "open usage file %s: another process holds it", cfg.Path)
 	}
@@ -124,7 +124,7 @@ func (f *File) begin(tx *bolt.Tx) error {
 			return err
 		}
 	}
-	for _, name := range [][]byte{metaBucket, nodesBucket, gapsBucket, callersBucket} {
+	for _, name := range [][]byte{metaBucket, nodesBucket, gapsBucket, callersBucket, servedBucket, findingsBucket} {
 		if _, err := tx.CreateBucketIfNotExists(name); err != nil {
 			return err
 		}
@@ -138,20 +138,7 @@ func (f *File) begin(tx *bolt.Tx) error {
 	case string(l) != layout:
 		return fault.New(fault.Unsupported, "it has the form %.8q, this program knows %q: use a newer one", l, layout)
 	}
-	now := f.cfg.Now()
-	if alive := meta.Get(aliveKey); alive != nil {
-		gap := Gap{From: time.Unix(int64(binary.BigEndian.Uint64(alive)), 0).UTC(), To: now.UTC().Truncate(time.Second)}
-		if err := putGap(tx, gap); err != nil {
-			return err
-		}
-		f.log.Warn("the usage file was not closed in order: what was counted since its last write is lost, a minute's worth at most", "from", gap.From, "to", gap.To)
-	}
-	return f.alive(tx, now)
-}
-
-// alive notes when the file was last written by a process that still runs.
-func (f *File) alive(tx *bolt.Tx, now time.Time) error {
-	return tx.Bucket(metaBucket).Put(aliveKey, binary.BigEndian.AppendUint64(nil, uint64(now.Unix())))
+	return nil
 }
 
 // Close writes what was accepted and closes the file.
@@ -165,14 +152,13 @@ func (f *File) Close() error {
 	f.mu.Unlock()
 	f.stir()
 	<-f.done
-	err := f.db.Update(func(tx *bolt.Tx) error { return tx.Bucket(metaBucket).Delete(aliveKey) })
-	return errors.Join(err, f.db.Close())
+	return f.db.Close()
 }
 
 // Record adds a report. When it returns nil, the report is on the disk, or was
 // before. A report that is too far ahead of others of its node is
-// fault.Conflict: those come first. Samples from before what is kept, or from
-// more than an hour ahead, are left out.
+// fault.Conflict: those come first. Samples from before what is kept are left
+// out; what a node's wrong clock says is put right.
 func (f *File) Record(ctx context.Context, r series.Report) error {
 	if r.Sequence == 0 || r.Boot == "" {
 		return fault.New(fault.Invalid, "a usage report needs its node's boot and a sequence number from 1")
@@ -229,13 +215,19 @@ func (f *File) writeAll(batch []*request) {
 	if len(batch) == 0 {
 		return
 	}
+	var fresh []series.Report
 	err := f.db.Update(func(tx *bolt.Tx) error {
+		fresh = nil
 		for _, q := range batch {
-			if err := f.put(tx, q.report); err != nil {
+			taken, err := f.put(tx, q.report)
+			if err != nil {
 				return err
 			}
+			if taken {
+				fresh = append(fresh, q.report)
+			}
 		}
-		return f.alive(tx, f.cfg.Now())
+		return nil
 	})
 	if err != nil && len(batch) > 1 {
 		for _, q := range batch {
@@ -246,29 +238,44 @@ func (f *File) writeAll(batch []*request) {
 	if err != nil && fault.KindOf(err) == fault.Internal {
 		err = fault.Wrap(fault.Unavailable, err, "a usage report was not written")
 	}
+	if f.cfg.Taken != nil && err == nil {
+		for _, r := range fresh {
+			f.cfg.Taken(r)
+		}
+	}
 	for _, q := range batch {
 		q.done <- err
 	}
 }
 
-// put adds a report within a transaction.
-func (f *File) put(tx *bolt.Tx, r series.Report) error {
+// put adds a report within a transaction. It is false for one that was taken
+// before.
+func (f *File) put(tx *bolt.Tx, r series.Report) (bool, error) {
 	nodes := tx.Bucket(nodesBucket)
 	key := nodeKey(r.Node, r.Boot)
 	s, err := decodeSeen(nodes.Get(key))
 	if err != nil {
-		return fmt.Errorf("reports of node %q: %w", r.Node, err)
+		return false, fmt.Errorf("reports of node %q: %w", r.Node, err)
 	}
 	if s.behind(r.Sequence) {
-		return nil
+		return false, nil
+	}
+	if r.Skipped > 0 {
+		s.skip(r.Sequence, r.Skipped)
 	}
 	if !s.take(r.Sequence) {
-		return fault.New(fault.Conflict, "report %d of node %q is too far ahead: report %d has not come", r.Sequence, r.Node, s.upTo+1)
+		return false, fault.New(fault.Conflict, "report %d of node %q is too far ahead: report %d has not come", r.Sequence, r.Node, s.upTo+1)
+	}
+	if r.Skipped > 0 {
+		if err := putGap(tx, Gap{Node: r.Node, From: r.Lost, To: r.From}); err != nil {
+			return false, err
+		}
 	}
 	now := f.cfg.Now()
+	right(&r, now)
 	for _, sample := range r.Samples {
 		at := time.Unix(sample.Minute*60, 0)
-		if sample.Counts.Zero() || sample.Instance == "" || at.After(now.Add(time.Hour)) {
+		if sample.Counts.Zero() || sample.Instance == "" {
 			continue
 		}
 		for _, res := range tiers {
@@ -276,15 +283,22 @@ func (f *File) put(tx *bolt.Tx, r series.Report) error {
 				continue
 			}
 			if err := addTo(tx.Bucket(res.bucket), res, sample); err != nil {
-				return fmt.Errorf("instance %q: %w", sample.Instance, err)
+				return false, fmt.Errorf("instance %q: %w", sample.Instance, err)
 			}
 		}
 	}
 	if err := putCallers(tx, r.Callers); err != nil {
-		return err
+		return false, err
+	}
+	if err := putServed(tx, r); err != nil {
+		return false, err
+	}
+	if s.at == 0 {
+		f.missed(tx, r)
 	}
 	s.at = now.Unix()
-	return nodes.Put(key, s.encode())
+	s.cover(r)
+	return true, nodes.Put(key, s.encode())
 }
 
 func addTo(b *bolt.Bucket, r tier, s series.Sample) error {
@@ -398,39 +412,6 @@ func (t *Total) add(at time.Time, c series.Counts) {
 	}
 }
 
-// Gap is a time of which counts were lost, because the process that counted
-// was killed.
-type Gap struct {
-	From time.Time `json:"from"`
-	To   time.Time `json:"to"`
-}
-
-func putGap(tx *bolt.Tx, g Gap) error {
-	data, err := json.Marshal(g)
-	if err != nil {
-		return err
-	}
-	return tx.Bucket(gapsBucket).Put(binary.BigEndian.AppendUint64(nil, uint64(g.From.Unix())), data)
-}
-
-// Gaps returns the gaps that reach into a window, in order.
-func (f *File) Gaps(from, to time.Time) ([]Gap, error) {
-	var all []Gap
-	err := f.db.View(func(tx *bolt.Tx) error {
-		return tx.Bucket(gapsBucket).ForEach(func(_, v []byte) error {
-			var g Gap
-			if err := json.Unmarshal(v, &g); err != nil {
-				return fmt.Errorf("a gap is damaged: %w", err)
-			}
-			if g.To.After(from) && g.From.Before(to) {
-				all = append(all, g)
-			}
-			return nil
-		})
-	})
-	return all, err
-}
-
 // Sweep forgets what is older than it is kept. It takes little at a time, so
 // that reports do not wait for it.
 func (f *File) Sweep(ctx context.Context) error {
@@ -450,28 +431,12 @@ func (f *File) Sweep(ctx context.Context) error {
 			}
 		}
 	}
-	oldest := binary.BigEndian.AppendUint64(nil, uint64(now.Add(-tiers[len(tiers)-1].Keep).Unix()))
+	limit := now.Add(-tiers[len(tiers)-1].Keep)
 	return f.db.Update(func(tx *bolt.Tx) error {
-		drop(tx.Bucket(gapsBucket), oldest, 1000)
-		// Runs of nodes that are over for good.
-		c := tx.Bucket(nodesBucket).Cursor()
-		for k, v := c.First(); k != nil; k, v = c.Next() {
-			s, err := decodeSeen(v)
-			if err != nil {
-				return err
-			}
-			if now.Sub(time.Unix(s.at, 0)) > keepRuns {
-				if err := c.Delete(); err != nil {
-					return err
-				}
-			}
-		}
-		return nil
+		drop(tx.Bucket(gapsBucket), binary.BigEndian.AppendUint64(nil, uint64(limit.UnixMilli())), 1000)
+		return errors.Join(sweepRuns(tx, limit), sweepServed(tx, limit), sweepCallers(tx, limit), sweepFindings(tx, limit))
 	})
 }
-
-// keepRuns is how long a node that fell silent may send its reports again.
-const keepRuns = 30 * 24 * time.Hour
 
 // drop deletes keys below limit, some at most, and reports whether there are
 // more.

@@ -2,11 +2,13 @@ package meter
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"openimds/internal/usage/series"
 )
@@ -23,7 +25,8 @@ type spool struct {
 }
 
 type spooled struct {
-	file   string // empty: in memory only
+	file   string    // empty: in memory only
+	made   time.Time // by the clock of this run, which does not jump; zero: in an earlier run
 	report series.Report
 }
 
@@ -60,24 +63,26 @@ func openSpool(dir string) (*spool, error) {
 			_ = os.Remove(path)
 			continue
 		}
-		s.waiting = append(s.waiting, spooled{path, r})
+		s.waiting = append(s.waiting, spooled{file: path, report: r})
 	}
 	return s, nil
 }
 
-// add keeps a report. It tells whether the oldest had to go for it. An error
-// means that it is kept in memory alone.
-func (s *spool) add(r series.Report) (dropped bool, err error) {
+// add keeps a report that is made now. It tells whether the oldest had to go
+// for it. An error means that it is kept in memory alone.
+func (s *spool) add(r series.Report, now time.Time) (dropped bool, err error) {
 	if len(s.waiting) >= mostPending {
-		s.remove(0)
+		err = s.drop()
 		dropped = true
 	}
-	e := spooled{report: r}
+	e := spooled{report: r, made: now}
 	if s.dir != "" {
 		path := filepath.Join(s.dir, fmt.Sprintf("report-%016x", s.next))
-		if err = write(path, r); err == nil {
+		werr := write(path, r)
+		if werr == nil {
 			e.file = path
 		}
+		err = errors.Join(err, werr)
 		s.next++
 	}
 	s.waiting = append(s.waiting, e)
@@ -108,6 +113,25 @@ func write(path string, r series.Report) error {
 	return spoolError(err)
 }
 
+// drop gives the oldest report up. The next one says so, if it is of the same
+// run; and what began and ended is told by it, too.
+func (s *spool) drop() error {
+	gone, next := s.waiting[0].report, &s.waiting[1].report
+	if gone.Boot == next.Boot {
+		next.Skipped, next.Lost = 1+gone.Skipped, gone.From
+		if !gone.Lost.IsZero() {
+			next.Lost = gone.Lost
+		}
+		next.Began, next.Ended = append(gone.Began, next.Began...), append(gone.Ended, next.Ended...)
+	}
+	var err error
+	if file := s.waiting[1].file; file != "" {
+		err = write(file, *next)
+	}
+	s.remove(0)
+	return err
+}
+
 // remove forgets a report.
 func (s *spool) remove(i int) {
 	if file := s.waiting[i].file; file != "" {
@@ -117,9 +141,13 @@ func (s *spool) remove(i int) {
 }
 
 // drain sends the reports in order until one is not taken.
-func (s *spool) drain(send func(series.Report) error) error {
+func (s *spool) drain(now time.Time, send func(series.Report) error) error {
 	for len(s.waiting) > 0 {
-		if err := send(s.waiting[0].report); err != nil {
+		first := s.waiting[0]
+		if !first.made.IsZero() {
+			first.report.Age = max(now.Sub(first.made), 1)
+		}
+		if err := send(first.report); err != nil {
 			return err
 		}
 		s.remove(0)

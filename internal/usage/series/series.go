@@ -63,9 +63,22 @@ type Report struct {
 	Node     string   `json:"node"`
 	Boot     string   `json:"boot"`
 	Sequence uint64   `json:"sequence"`
-	Samples  []Sample `json:"samples"`
+	Samples  []Sample `json:"samples,omitempty"`
 	// Callers are who asked, since the report before.
 	Callers []Caller `json:"callers,omitempty"`
+	// From and To are of when this is: from the report before, or from the start of the run. A report that has counted nothing says that there was nothing.
+	From time.Time `json:"from,omitzero"`
+	To   time.Time `json:"to,omitzero"`
+	// Age is how long ago To was when the report was sent, by a clock that does not jump; 0: unknown.
+	Age time.Duration `json:"age,omitempty"`
+	// Final: the run ended with it, in order, and nothing was lost.
+	Final bool `json:"final,omitempty"`
+	// Began are the instances that are served since this report; Ended those that are not any more.
+	Began []string `json:"began,omitempty"`
+	Ended []string `json:"ended,omitempty"`
+	// Skipped is how many reports just before this one are lost, with what was counted from Lost until From.
+	Skipped uint64    `json:"skipped,omitempty"`
+	Lost    time.Time `json:"lost,omitzero"`
 }
 
 // Caller is who asked, of one instance.

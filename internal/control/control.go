@@ -26,6 +26,10 @@ type Config struct {
 	// Audit records a decision before it is acted on, and what failed after.
 	// A change that cannot be recorded is refused. Nil: nothing is recorded.
 	Audit func(Entry) error
+	// AnyImage lets ECS instances be launched with tokens required from images that are not known to live with them.
+	AnyImage bool
+	// RolePolicies are, by dialect, the policies attached to a role that is made because an instance of a file names it.
+	RolePolicies map[string][]string
 	// Secrets seals what nobody may read in the store. Nil: under a key that
 	// ends with the process, for a store that does.
 	Secrets *seal.Ring
@@ -46,6 +50,8 @@ type Place struct {
 	Sources netip.Prefix
 	// Network of the identity of launched instances.
 	Network string
+	// Public, if valid, is the block of the public addresses that launched instances may ask for.
+	Public netip.Prefix
 }
 
 // Entry is one line of the audit log.
@@ -65,7 +71,8 @@ type Control struct {
 	db  *state.DB
 	log *slog.Logger
 
-	// launching is held from picking addresses until the mirror shows them taken.
+	// launching keeps launches of this process from being tried again because
+	// of each other; what keeps addresses apart is a condition of the commit.
 	launching sync.Mutex
 
 	mu     sync.Mutex // guards parsed

@@ -58,7 +58,7 @@ func newBed(t *testing.T) *bed {
 			return b.fail
 		},
 	})
-	b.must(b.Give(t.Context(), nil, config.Samples()))
+	b.must(b.Give(t.Context(), config.Samples()))
 	b.must(db.Update(t.Context(), func(tx *state.Tx) error {
 		for _, i := range []state.Image{
 			{ID: "ami-new", Dialect: "ec2", ImdsSupport: true}, {ID: "ami-old", Dialect: "ec2"},
@@ -409,7 +409,7 @@ func TestGive(t *testing.T) {
 	b.must(err)
 	next := config.Samples()[:2]
 	next[0].Name = "renamed"
-	b.must(b.Give(t.Context(), samples, next))
+	b.must(b.Give(t.Context(), next))
 	a, _ := b.db.Instances.Get(first)
 	if a.Spec.Name != "renamed" || a.Spec.Metadata.HTTPEndpoint == "disabled" {
 		t.Errorf("the changed one: %q, %s", a.Spec.Name, a.Spec.Metadata.HTTPEndpoint)
@@ -430,7 +430,7 @@ func TestGive(t *testing.T) {
 			break
 		}
 	}
-	if err := b.Give(t.Context(), next, clash); fault.KindOf(err) != fault.Conflict || !strings.Contains(err.Error(), launched.Instances[0].Spec.ID) {
+	if err := b.Give(t.Context(), clash); fault.KindOf(err) != fault.Conflict || !strings.Contains(err.Error(), launched.Instances[0].Spec.ID) {
 		t.Errorf("an address that a launched instance holds: %v", err)
 	}
 }
@@ -444,7 +444,7 @@ func TestTerminate(t *testing.T) {
 	if _, err := b.Terminate(t.Context(), end, []string{id}, true); reason(err) != control.DeletionProtected {
 		t.Errorf("a protected one: %v", err)
 	}
-	_, err = b.Modify(t.Context(), end, id, "disableApiTermination", func(in *state.Instance) error { in.DeletionProtection = false; return nil })
+	_, err = b.Modify(t.Context(), end, id, control.Attribute{Name: "disableApiTermination"}, func(in *state.Instance) error { in.DeletionProtection = false; return nil })
 	b.must(err)
 	if _, err := b.Terminate(t.Context(), end, []string{id}, false); reason(err) != control.IncorrectState {
 		t.Errorf("a running one: %v", err)
@@ -527,16 +527,16 @@ func TestPrincipal(t *testing.T) {
 	operator := control.Caller{Admin: true, Action: "PutKey"}
 	b.must(b.PutKey(t.Context(), operator, state.AccessKey{ID: "AKIA1", Dialect: "ec2", Account: "1", User: "u", Policies: []string{"all"}}, "shh"))
 	b.must(b.PutKey(t.Context(), operator, state.AccessKey{ID: "AKIA2", Dialect: "ec2", Disabled: true}, "shh"))
-	secret, caller, err := b.Principal("ec2", "AKIA1")
+	secret, caller, err := b.Principal("ec2", "AKIA1", "")
 	if err != nil || secret != "shh" || caller.User != "u" || caller.ARN() != "arn:aws:iam::1:user/u" {
 		t.Errorf("%+v, %v", caller, err)
 	}
 	for _, id := range []string{"AKIA2", "AKIA3"} {
-		if _, _, err := b.Principal("ec2", id); fault.KindOf(err) != fault.Unauthenticated {
+		if _, _, err := b.Principal("ec2", id, ""); fault.KindOf(err) != fault.Unauthenticated {
 			t.Errorf("%s: %v", id, err)
 		}
 	}
-	if _, _, err := b.Principal("ecs", "AKIA1"); err == nil {
+	if _, _, err := b.Principal("ecs", "AKIA1", ""); err == nil {
 		t.Error("a key of one cloud signs for the other")
 	}
 	if k, _ := b.db.Keys.Get("AKIA1"); strings.HasPrefix(string(k.Sealed), "shh") {

@@ -2,8 +2,11 @@ package control
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
 	"net/netip"
-	"reflect"
+	"slices"
 
 	"openimds/internal/fault"
 	"openimds/internal/identify"
@@ -16,42 +19,38 @@ import (
 const perCommit = 200
 
 // Give makes the state hold the instances of a file, which are normalized and
-// valid: those that changed since the previous content are replaced, those that
-// went are removed. What the APIs changed of the others stays. An address that
-// a launched instance holds is a fault.Conflict; nothing is changed then.
-func (c *Control) Give(ctx context.Context, previous, next []*instance.Instance) error {
-	before := map[string]*instance.Instance{}
-	for _, in := range previous {
-		before[in.ID] = in
-	}
-	var changed []*instance.Instance
-	stay := map[string]bool{}
-	for _, in := range next {
-		stay[in.ID] = true
-		if old := before[in.ID]; old == nil || !reflect.DeepEqual(old, in) {
-			changed = append(changed, in)
-		}
-	}
+// valid: those that stand in it otherwise than when they were last given are
+// replaced, those that were given once and are not in it are removed. What the
+// APIs changed of the others stays, over a restart too. An address that a
+// launched instance holds is a fault.Conflict; nothing is changed then.
+func (c *Control) Give(ctx context.Context, next []*instance.Instance) error {
 	if err := c.checkGiven(next); err != nil {
 		return err
 	}
-	var gone []string
-	for id := range before {
-		if !stay[id] {
-			gone = append(gone, id)
+	var changed []given
+	stay := map[string]bool{}
+	for _, in := range next {
+		stay[in.ID] = true
+		g := given{in, digest(in)}
+		if r, ok := c.db.Instances.Get(in.ID); !ok || r.Given != g.sum {
+			changed = append(changed, g)
 		}
 	}
-	if err := c.update(ctx, func(tx *state.Tx) error {
-		for _, id := range gone {
-			state.Remove(tx, c.db.Instances, id)
-		}
-		return nil
-	}); err != nil {
+	if err := c.ensureRoles(ctx, next); err != nil {
 		return err
 	}
-	for len(changed) > 0 {
-		part := changed[:min(perCommit, len(changed))]
-		changed = changed[len(part):]
+	gone := c.db.Instances.All(func(r *state.Instance) bool { return r.Given != "" && !stay[r.Spec.ID] })
+	for part := range slices.Chunk(gone, perCommit) {
+		if err := c.update(ctx, func(tx *state.Tx) error {
+			for _, r := range part {
+				state.Remove(tx, c.db.Instances, r.Spec.ID)
+			}
+			return nil
+		}); err != nil {
+			return err
+		}
+	}
+	for part := range slices.Chunk(changed, perCommit) {
 		if err := c.update(ctx, func(tx *state.Tx) error { return c.give(tx, part) }); err != nil {
 			return err
 		}
@@ -59,7 +58,33 @@ func (c *Control) Give(ctx context.Context, previous, next []*instance.Instance)
 	return nil
 }
 
-func (c *Control) give(tx *state.Tx, part []*instance.Instance) error {
+// given is an instance as it stands in a file.
+type given struct {
+	*instance.Instance
+	sum string
+}
+
+// digest is how an instance of a file is known again.
+func digest(in *instance.Instance) string {
+	data, err := json.Marshal(in)
+	if err != nil {
+		panic("control: an instance cannot be encoded: " + err.Error()) // its types can
+	}
+	sum := sha256.Sum256(data)
+	return hex.EncodeToString(sum[:16])
+}
+
+func (c *Control) give(tx *state.Tx, part []given) error {
+	all := make([]*instance.Instance, len(part))
+	for i, in := range part {
+		all[i] = in.Instance
+	}
+	if err := c.serializeAddresses(tx, all...); err != nil {
+		return err
+	}
+	if err := c.checkGiven(all); err != nil {
+		return err
+	}
 	for _, in := range part {
 		r, ok, err := state.Load(tx, c.db.Instances, in.ID)
 		if err != nil {
@@ -77,7 +102,7 @@ func (c *Control) give(tx *state.Tx, part []*instance.Instance) error {
 				r.KeyName = in.KeyPairs[0].Name
 			}
 		}
-		r.Given, r.Spec = true, *in
+		r.Given, r.Spec = in.sum, *in.Instance
 		if err := state.Save(tx, c.db.Instances, in.ID, r); err != nil {
 			return err
 		}
@@ -93,7 +118,7 @@ func (c *Control) checkGiven(given []*instance.Instance) error {
 	}
 	held := map[place]string{}
 	c.db.Instances.All(func(in *state.Instance) bool {
-		if !in.Given && alive(in) {
+		if in.Given == "" && alive(in) {
 			for _, a := range in.Spec.Addresses() {
 				held[place{identify.Scope{Dialect: in.Spec.Dialect, Network: in.Spec.Network}, a}] = in.Spec.ID
 			}
@@ -110,21 +135,27 @@ func (c *Control) checkGiven(given []*instance.Instance) error {
 	return nil
 }
 
-// Sweep forgets what nobody asks for any more: instances that ended more than
-// an hour ago, and client tokens that are a day old.
+// Sweep ends events whose time is over, and forgets what nobody asks for any
+// more: instances that ended more than an hour ago, and client tokens that are
+// a day old. An instance of a file stays, ended, as long as the file has it: it
+// would come back otherwise. One call sweeps as much as one commit holds.
 func (c *Control) Sweep(ctx context.Context) error {
-	now := c.cfg.Now()
-	ended := c.db.Instances.All(func(in *state.Instance) bool { return !in.Ended.IsZero() && now.Sub(in.Ended) > shownAfterEnd })
-	if len(ended) > perCommit {
-		ended = ended[:perCommit]
+	if err := c.ExpireEvents(ctx); err != nil {
+		return err
 	}
+	now := c.cfg.Now()
+	ended := c.db.Instances.All(func(in *state.Instance) bool {
+		return in.Given == "" && !in.Ended.IsZero() && now.Sub(in.Ended) > shownAfterEnd
+	})
+	tokens := c.db.Tokens.All(func(r *state.Idempotent) bool { return now.Sub(r.Created) > tokenLife })
 	return c.update(ctx, func(tx *state.Tx) error {
-		for _, in := range ended {
+		for _, in := range ended[:min(perCommit, len(ended))] {
 			state.Remove(tx, c.db.Instances, in.Spec.ID)
 		}
-		for _, r := range c.db.Tokens.All(func(r *state.Idempotent) bool { return now.Sub(r.Created) > tokenLife }) {
+		for _, r := range tokens[:min(perCommit, len(tokens))] {
 			state.Remove(tx, c.db.Tokens, state.Key(r.Dialect, r.Account, r.Action, r.Token))
 		}
+		c.sweepRevocations(tx, now)
 		return nil
 	})
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"openimds/internal/policy"
 	"openimds/internal/state"
 )
 
@@ -24,9 +25,22 @@ func (c *Control) Images(caller Caller) ([]*state.Image, error) {
 	return c.db.Images.All(func(i *state.Image) bool { return i.Dialect == caller.Dialect }), nil
 }
 
-// NewImage registers an image. Its id, if it has none, and time are made here.
+// NewImage registers an image, made of the instance that its Source names, if
+// there is one. Its id, if it has none, and time are made here. A name that is
+// given must be new in the account and region.
 func (c *Control) NewImage(ctx context.Context, caller Caller, image state.Image) (*state.Image, error) {
-	if err := c.permit(caller, ask{}); err != nil {
+	a := ask{}
+	own := policy.Context{}
+	requestTags(caller.Dialect, own, image.Tags)
+	a.on(arn(caller, "image", "*"), own)
+	if from, err := c.own(caller, image.Source); err == nil {
+		a.on(arn(caller, "instance", image.Source), instanceKeys(caller.Dialect, from))
+	}
+	a.tagging(caller, "image", image.Tags)
+	if err := c.permit(caller, a); err != nil {
+		return nil, err
+	}
+	if err := checkTags(caller.Dialect, image.Tags); err != nil {
 		return nil, err
 	}
 	if image.ID == "" {
@@ -37,18 +51,42 @@ func (c *Control) NewImage(ctx context.Context, caller Caller, image state.Image
 	}
 	image.Dialect, image.Region, image.Account = caller.Dialect, caller.Region, caller.Account
 	image.Created = c.cfg.Now().UTC().Truncate(time.Second)
-	err := c.update(ctx, func(tx *state.Tx) error { return state.Save(tx, c.db.Images, image.ID, &image) })
+	err := c.update(ctx, func(tx *state.Tx) error {
+		if err := c.imageNameIsFree(tx, caller, image.ID, image.Name); err != nil {
+			return err
+		}
+		return state.Save(tx, c.db.Images, image.ID, &image)
+	})
 	return &image, err
+}
+
+// imageNameIsFree refuses the name of another image of the caller, within the
+// change that gives it.
+func (c *Control) imageNameIsFree(tx *state.Tx, caller Caller, id, name string) error {
+	if name == "" {
+		return nil
+	}
+	if err := c.serialize(tx, "images", caller.Dialect, caller.Account, caller.Region); err != nil {
+		return err
+	}
+	others := c.db.Images.All(func(i *state.Image) bool {
+		return i.Name == name && i.ID != id && i.Dialect == caller.Dialect && i.Account == caller.Account && i.Region == caller.Region
+	})
+	if len(others) > 0 {
+		return &Error{Reason: ImageExists, Subject: name, Detail: others[0].ID}
+	}
+	return nil
 }
 
 // ModifyImage changes an image. That it supports tokens alone cannot be taken
 // back.
 func (c *Control) ModifyImage(ctx context.Context, caller Caller, id string, change func(*state.Image) error) error {
-	if _, err := c.Image(caller, id); err != nil {
+	known, err := c.Image(caller, id)
+	if err != nil {
 		return err
 	}
 	a := ask{}
-	a.on(arn(caller, "image", id), nil)
+	a.on(arn(caller, "image", id), imageKeys(caller, known))
 	if err := c.permit(caller, a); err != nil {
 		return err
 	}
@@ -60,9 +98,14 @@ func (c *Control) ModifyImage(ctx context.Context, caller Caller, id string, cha
 		if !ok {
 			return refuse(ImageNotFound, id)
 		}
-		supported := image.ImdsSupport
+		supported, name := image.ImdsSupport, image.Name
 		if err := change(image); err != nil {
 			return err
+		}
+		if image.Name != name {
+			if err := c.imageNameIsFree(tx, caller, id, image.Name); err != nil {
+				return err
+			}
 		}
 		if supported && !image.ImdsSupport {
 			return refuse(SupportIrreversible, id)

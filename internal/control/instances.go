@@ -2,6 +2,7 @@ package control
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"openimds/internal/policy"
@@ -42,22 +43,71 @@ func (c *Control) own(caller Caller, id string) (*state.Instance, error) {
 
 // change commits a change of one instance and returns it as it is then.
 func (c *Control) change(ctx context.Context, caller Caller, id string, change func(*state.Instance) error) (*state.Instance, error) {
-	var after *state.Instance
+	done, err := c.commit(ctx, caller, []string{id}, false, func(_ *state.Tx, in *state.Instance) error { return change(in) })
+	if err != nil {
+		return nil, err
+	}
+	return done[0].After, nil
+}
+
+// commit changes instances in one commit: all, or none. A lenient one leaves
+// out those that the change itself refuses, each for a reason of its own.
+func (c *Control) commit(ctx context.Context, caller Caller, ids []string, lenient bool, change func(*state.Tx, *state.Instance) error) ([]Outcome, error) {
+	var done []Outcome
 	err := c.update(ctx, func(tx *state.Tx) error {
-		in, ok, err := state.Load(tx, c.db.Instances, id)
-		if err != nil {
-			return err
+		done = make([]Outcome, 0, len(ids))
+		for _, id := range ids {
+			o, err := c.commitOne(tx, caller, id, change)
+			if _, refused := errors.AsType[*Error](err); refused && lenient {
+				o.After, o.Err = nil, err
+			} else if err != nil {
+				return err
+			}
+			done = append(done, o)
 		}
-		if !ok || !belongs(caller, in) {
-			return refuse(InstanceNotFound, id)
-		}
-		if err := change(in); err != nil {
-			return err
-		}
-		after = in
-		return state.Save(tx, c.db.Instances, id, in)
+		return nil
 	})
-	return after, err
+	return done, err
+}
+
+func (c *Control) commitOne(tx *state.Tx, caller Caller, id string, change func(*state.Tx, *state.Instance) error) (Outcome, error) {
+	o := Outcome{ID: id}
+	in, ok, err := state.Load(tx, c.db.Instances, id)
+	if err != nil {
+		return o, err
+	}
+	if !ok || !belongs(caller, in) {
+		return o, refuse(InstanceNotFound, id)
+	}
+	before := *in // what a change replaces, it replaces as a whole
+	o.Before = &before
+	if err := change(tx, in); err != nil {
+		return o, err
+	}
+	o.After = in
+	return o, state.Save(tx, c.db.Instances, id, in)
+}
+
+// about asks about all instances of a call together. Keys adds condition keys
+// of one; nil: there are no others. In a lenient call an instance that does not
+// exist is asked about by its name alone.
+func (c *Control) about(caller Caller, ids []string, lenient bool, keys func(*state.Instance, policy.Context)) (ask, error) {
+	a := ask{}
+	for _, id := range ids {
+		in, err := c.own(caller, id)
+		if err != nil && !lenient {
+			return a, err
+		}
+		var own policy.Context
+		if err == nil {
+			own = instanceKeys(caller.Dialect, in)
+			if keys != nil {
+				keys(in, own)
+			}
+		}
+		a.on(arn(caller, "instance", id), own)
+	}
+	return a, nil
 }
 
 // Instances returns the caller's instances, by id. Terminated ones are among
@@ -72,6 +122,26 @@ func (c *Control) Instances(caller Caller) ([]*state.Instance, error) {
 	}), nil
 }
 
+// InstancesNamed is Instances of those with the given ids, each once and in
+// their order: what it costs does not grow with the number of instances. Ids
+// of none are left out.
+func (c *Control) InstancesNamed(caller Caller, ids []string) ([]*state.Instance, error) {
+	if err := c.permit(caller, ask{}); err != nil {
+		return nil, err
+	}
+	now := c.cfg.Now()
+	seen := map[string]bool{}
+	var named []*state.Instance
+	for _, id := range ids {
+		in, ok := c.db.Instances.Get(id)
+		if ok && !seen[id] && belongs(caller, in) && (in.Ended.IsZero() || now.Sub(in.Ended) < shownAfterEnd) {
+			seen[id] = true
+			named = append(named, in)
+		}
+	}
+	return named, nil
+}
+
 // Instance returns one instance of the caller.
 func (c *Control) Instance(caller Caller, id string) (*state.Instance, error) {
 	in, err := c.own(caller, id)
@@ -83,19 +153,23 @@ func (c *Control) Instance(caller Caller, id string) (*state.Instance, error) {
 	return in, c.permit(caller, a)
 }
 
-// Modify changes attributes of an instance. The change must be without other
-// effects: it may run more than once. Attribute is the API's name of what is
-// changed, a condition key of EC2; empty: none.
-func (c *Control) Modify(ctx context.Context, caller Caller, id, attribute string, change func(*state.Instance) error) (*state.Instance, error) {
-	in, err := c.own(caller, id)
+// Find is Instance, but asks no policy: it is for actions that ask their own.
+func (c *Control) Find(caller Caller, id string) (*state.Instance, error) { return c.own(caller, id) }
+
+// Modify changes an attribute of an instance. The change must be without other
+// effects: it may run more than once. The attribute is a condition key of EC2.
+func (c *Control) Modify(ctx context.Context, caller Caller, id string, attribute Attribute, change func(*state.Instance) error) (*state.Instance, error) {
+	a, err := c.about(caller, []string{id}, false, nil)
 	if err != nil {
 		return nil, err
 	}
-	a := ask{context: policy.Context{}}
-	if attribute != "" && caller.Dialect == "ec2" {
-		a.context.Set("ec2:Attribute", attribute)
+	if attribute.Name != "" && caller.Dialect == "ec2" {
+		a.context = policy.Context{}
+		a.context.Set("ec2:Attribute", attribute.Name)
+		if attribute.Value != "" {
+			a.context.Set(changeEC2+attribute.Name, attribute.Value)
+		}
 	}
-	a.on(arn(caller, "instance", id), instanceKeys(caller.Dialect, in))
 	if err := c.permit(caller, a); err != nil {
 		return nil, err
 	}
@@ -105,100 +179,4 @@ func (c *Control) Modify(ctx context.Context, caller Caller, id, attribute strin
 		}
 		return change(in)
 	})
-}
-
-// Start starts stopped instances: all or none.
-func (c *Control) Start(ctx context.Context, caller Caller, ids []string) ([]Transition, error) {
-	return c.move(ctx, caller, ids, func(in *state.Instance) error {
-		switch in.Spec.State {
-		case stateRunning:
-		case stateStopped:
-			in.Spec.State = stateRunning
-			in.Spec.Started = c.cfg.Now().UTC().Truncate(time.Second)
-			in.OptionsPending = false
-		default:
-			return &Error{Reason: IncorrectState, Subject: in.Spec.ID, Detail: in.Spec.State}
-		}
-		return nil
-	})
-}
-
-// Stop stops running instances: all or none.
-func (c *Control) Stop(ctx context.Context, caller Caller, ids []string) ([]Transition, error) {
-	return c.move(ctx, caller, ids, func(in *state.Instance) error {
-		switch in.Spec.State {
-		case stateStopped:
-		case stateRunning:
-			in.Spec.State = stateStopped
-		default:
-			return &Error{Reason: IncorrectState, Subject: in.Spec.ID, Detail: in.Spec.State}
-		}
-		return nil
-	})
-}
-
-// Reboot restarts running instances: all or none.
-func (c *Control) Reboot(ctx context.Context, caller Caller, ids []string) ([]Transition, error) {
-	return c.move(ctx, caller, ids, func(in *state.Instance) error {
-		if in.Spec.State != stateRunning {
-			return &Error{Reason: IncorrectState, Subject: in.Spec.ID, Detail: in.Spec.State}
-		}
-		return nil
-	})
-}
-
-// Terminate ends instances for good: all or none. One that has ended already
-// stays so. Running tells whether running ones may be ended, too.
-func (c *Control) Terminate(ctx context.Context, caller Caller, ids []string, running bool) ([]Transition, error) {
-	return c.move(ctx, caller, ids, func(in *state.Instance) error {
-		switch {
-		case in.Spec.State == stateTerminated:
-			return nil
-		case in.DeletionProtection:
-			return refuse(DeletionProtected, in.Spec.ID)
-		case in.Spec.State == stateRunning && !running:
-			return &Error{Reason: IncorrectState, Subject: in.Spec.ID, Detail: in.Spec.State}
-		}
-		in.Spec.State = stateTerminated
-		in.Ended = c.cfg.Now().UTC()
-		return nil
-	})
-}
-
-// move changes the state of several instances in one commit.
-func (c *Control) move(ctx context.Context, caller Caller, ids []string, move func(*state.Instance) error) ([]Transition, error) {
-	a := ask{}
-	for _, id := range ids {
-		in, err := c.own(caller, id)
-		if err != nil {
-			return nil, err
-		}
-		a.on(arn(caller, "instance", id), instanceKeys(caller.Dialect, in))
-	}
-	if err := c.permit(caller, a); err != nil {
-		return nil, err
-	}
-	var done []Transition
-	err := c.update(ctx, func(tx *state.Tx) error {
-		done = nil
-		for _, id := range ids {
-			in, ok, err := state.Load(tx, c.db.Instances, id)
-			if err != nil {
-				return err
-			}
-			if !ok || !belongs(caller, in) {
-				return refuse(InstanceNotFound, id)
-			}
-			before := in.Spec.State
-			if err := move(in); err != nil {
-				return err
-			}
-			done = append(done, Transition{ID: id, Before: before, After: in.Spec.State, Instance: in})
-			if err := state.Save(tx, c.db.Instances, id, in); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-	return done, err
 }

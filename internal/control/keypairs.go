@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"openimds/internal/instance"
+	"openimds/internal/policy"
 	"openimds/internal/state"
 )
 
@@ -26,8 +27,14 @@ func (c *Control) KeyPairs(caller Caller) ([]*state.KeyPair, error) {
 // its own form.
 func (c *Control) NewKeyPair(ctx context.Context, caller Caller, name, publicKey, fingerprint string, tags map[string]string) (*state.KeyPair, error) {
 	a := ask{}
-	a.on(arn(caller, "key-pair", name), nil)
+	own := policy.Context{}
+	requestTags(caller.Dialect, own, tags)
+	a.on(arn(caller, "key-pair", name), own)
+	a.tagging(caller, "key-pair", tags)
 	if err := c.permit(caller, a); err != nil {
+		return nil, err
+	}
+	if err := checkTags(caller.Dialect, tags); err != nil {
 		return nil, err
 	}
 	k := &state.KeyPair{
@@ -67,28 +74,40 @@ func (c *Control) DeleteKeyPairs(ctx context.Context, caller Caller, names []str
 	})
 }
 
-// SetKeyPair gives instances a key pair (ECS), or with an empty name takes it
-// away.
-func (c *Control) SetKeyPair(ctx context.Context, caller Caller, id, name string) error {
-	in, err := c.own(caller, id)
+// KeyChange gives instances a key pair, or takes one away (ECS).
+type KeyChange struct {
+	IDs  []string
+	Name string
+	// Detach takes the key pair with the name from instances that have it.
+	Detach bool
+}
+
+// SetKeyPairs changes the key pairs of instances, in one commit: of those that
+// can have it. On an instance that runs it is in force after a restart.
+func (c *Control) SetKeyPairs(ctx context.Context, caller Caller, change KeyChange) ([]Outcome, error) {
+	a, err := c.about(caller, change.IDs, true, nil)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	a := ask{}
-	a.on(arn(caller, "instance", id), instanceKeys(caller.Dialect, in))
 	if err := c.permit(caller, a); err != nil {
-		return err
+		return nil, err
 	}
-	k, ok := c.db.KeyPairs.Get(keyPairKey(caller, name))
-	if name != "" && !ok {
-		return refuse(KeyPairNotFound, name)
+	k, ok := c.db.KeyPairs.Get(keyPairKey(caller, change.Name))
+	if !change.Detach && !ok {
+		return nil, refuse(KeyPairNotFound, change.Name)
 	}
-	_, err = c.change(ctx, caller, id, func(in *state.Instance) error {
-		in.KeyName, in.Spec.KeyPairs = name, nil
-		if name != "" {
-			in.Spec.KeyPairs = []instance.KeyPair{{ID: k.ID, Name: k.Name, PublicKey: k.PublicKey}}
+	return c.commit(ctx, caller, change.IDs, true, func(_ *state.Tx, in *state.Instance) error {
+		name, keys := "", []instance.KeyPair{}
+		switch {
+		case in.Spec.Platform == "windows" && !change.Detach:
+			return refuse(KeyPairOnWindows, in.Spec.ID)
+		case change.Detach && in.KeyName != change.Name:
+			return refuse(KeyPairNotFound, change.Name)
+		case !change.Detach:
+			name, keys = k.Name, []instance.KeyPair{{ID: k.ID, Name: k.Name, PublicKey: k.PublicKey}}
 		}
+		in.KeyName = name
+		in.AtRestart(func(r *state.Restart) { r.KeyPairs = &keys })
 		return nil
 	})
-	return err
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"openimds/internal/fault"
+	"openimds/internal/session"
 	"openimds/internal/state"
 )
 
@@ -11,9 +12,15 @@ import (
 func keyContext(id string) string { return "access-key/" + id }
 
 // Principal returns the secret of an access key of a dialect, and the caller
-// that it stands for, to be completed by the API. An unknown or disabled key is
-// fault.Unauthenticated.
-func (c *Control) Principal(dialect, accessKeyID string) (secret string, caller Caller, err error) {
+// that it stands for, to be completed by the API. What is known of a session's
+// key stands in the session token that came with the request: where the
+// caller has a Session, the signature is good for that token alone. An unknown
+// or disabled key is fault.Unauthenticated, and so are Reasons SessionExpired
+// and SessionRevoked.
+func (c *Control) Principal(dialect, accessKeyID, sessionToken string) (secret string, caller Caller, err error) {
+	if session.IsKeyID(dialect, accessKeyID) {
+		return c.sessionPrincipal(dialect, accessKeyID, sessionToken)
+	}
 	k, ok := c.db.Keys.Get(accessKeyID)
 	if !ok || k.Dialect != dialect || k.Disabled {
 		return "", Caller{}, fault.New(fault.Unauthenticated, "access key %.40q is not known", accessKeyID)

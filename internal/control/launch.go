@@ -1,18 +1,18 @@
 package control
 
 import (
+	"cmp"
 	"context"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
 	"net/netip"
-	"slices"
 	"strings"
 	"time"
 
 	"openimds/internal/instance"
-	"openimds/internal/policy"
 	"openimds/internal/state"
 )
 
@@ -31,16 +31,7 @@ func (c *Control) Launch(ctx context.Context, caller Caller, l Launch) (*Launche
 	}
 	asked := l.Template
 	merge(&asked, l.Options)
-	a := ask{context: policy.Context{}}
-	requestTags(caller.Dialect, a.context, l.Tags)
-	own := policy.Context{}
-	launchKeys(caller.Dialect, own, asked)
-	if caller.Dialect == "ec2" {
-		own.Set("ec2:InstanceType", l.Type)
-	}
-	a.on(arn(caller, "instance", "*"), own)
-	a.on(arn(caller, "image", l.Image), nil)
-	permitted := c.permit(caller, a)
+	permitted := c.permit(caller, c.askLaunch(caller, image, l, asked))
 	if permitted != nil && !isDryRun(permitted) {
 		return nil, permitted
 	}
@@ -56,7 +47,7 @@ func (c *Control) Launch(ctx context.Context, caller Caller, l Launch) (*Launche
 	var launched *Launched
 	err = c.update(ctx, func(tx *state.Tx) error {
 		launched = nil
-		remembered, err := c.recall(tx, caller, l)
+		remembered, err := c.recall(tx, caller, l.ClientToken, l.Sum)
 		if err != nil {
 			return err
 		}
@@ -73,9 +64,9 @@ func (c *Control) Launch(ctx context.Context, caller Caller, l Launch) (*Launche
 // checkLaunch refuses what the documentation refuses.
 func (c *Control) checkLaunch(caller Caller, image *state.Image, l Launch, o instance.MetadataOptions) error {
 	switch {
-	case caller.Dialect == "ecs" && o.TokensRequired() && image.Platform == "windows":
+	case caller.Dialect == "ecs" && o.TokensRequired() && image.Platform == "windows" && !c.cfg.AnyImage:
 		return refuse(WindowsWithTokens, image.ID)
-	case caller.Dialect == "ecs" && o.TokensRequired() && !image.ImdsSupport:
+	case caller.Dialect == "ecs" && o.TokensRequired() && !image.ImdsSupport && !c.cfg.AnyImage:
 		return refuse(ImageWithoutSupport, image.ID)
 	case caller.Dialect == "ec2" && !o.TokensRequired() && c.defaults(caller).HTTPTokensEnforced == instance.Enabled:
 		return refuse(TokensEnforced, "")
@@ -99,17 +90,17 @@ func (c *Control) checkLaunch(caller Caller, image *state.Image, l Launch, o ins
 	return nil
 }
 
-// recall finds an earlier launch with the same client token.
-func (c *Control) recall(tx *state.Tx, caller Caller, l Launch) (*state.Idempotent, error) {
-	if l.ClientToken == "" {
+// recall finds an earlier call with the same client token.
+func (c *Control) recall(tx *state.Tx, caller Caller, token, sum string) (*state.Idempotent, error) {
+	if token == "" {
 		return nil, nil
 	}
-	r, ok, err := state.Load(tx, c.db.Tokens, state.Key(caller.Dialect, caller.Account, caller.Action, l.ClientToken))
+	r, ok, err := state.Load(tx, c.db.Tokens, state.Key(caller.Dialect, caller.Account, caller.Action, token))
 	switch {
 	case err != nil || !ok || c.cfg.Now().Sub(r.Created) > tokenLife:
 		return nil, err
-	case r.Sum != l.Sum:
-		return nil, refuse(IdempotencyMismatch, l.ClientToken)
+	case r.Sum != sum:
+		return nil, refuse(IdempotencyMismatch, token)
 	}
 	return r, nil
 }
@@ -133,10 +124,16 @@ func (c *Control) relaunched(tx *state.Tx, r *state.Idempotent) (*Launched, erro
 func (c *Control) launch(tx *state.Tx, caller Caller, l Launch, image *state.Image, options instance.MetadataOptions) (*Launched, error) {
 	now := c.cfg.Now().UTC().Truncate(time.Second)
 	out := &Launched{Reservation: "r-" + c.hex(17)}
-	taken := c.taken(caller.Dialect)
+	taken, err := c.addresses(tx, caller.Dialect, c.cfg.Places[caller.Dialect].Network)
+	if err != nil {
+		return nil, err
+	}
 	var ids []string
 	for index := range l.Max {
-		in, err := c.build(caller, l, image, options, taken)
+		in, err := c.build(tx, caller, l, image, options, taken)
+		if reason, ok := errors.AsType[*Error](err); ok && reason.Reason == NoAddressLeft && index >= l.Min {
+			break // as many as there are addresses for
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -148,71 +145,47 @@ func (c *Control) launch(tx *state.Tx, caller Caller, l Launch, image *state.Ima
 		if index < len(l.Hostnames) {
 			in.Spec.Hostname = l.Hostnames[index]
 		}
-		instance.Normalize(&in.Spec)
-		if problems := instance.Validate(&in.Spec); len(problems) > 0 {
-			return nil, &Error{Reason: InvalidValue, Subject: string(problems[0].Path), Detail: problems[0].Msg}
-		}
-		if err := state.Save(tx, c.db.Instances, in.Spec.ID, in); err != nil {
+		if err := c.saveInstance(tx, in); err != nil {
 			return nil, err
 		}
 		out.Instances = append(out.Instances, in)
 		ids = append(ids, in.Spec.ID)
 	}
-	return out, c.remember(tx, caller, l, ids)
+	return out, c.remember(tx, caller, l.ClientToken, l.Sum, ids)
 }
 
 // remember keeps the outcome of a call with a client token.
-func (c *Control) remember(tx *state.Tx, caller Caller, l Launch, ids []string) error {
-	if l.ClientToken == "" {
+func (c *Control) remember(tx *state.Tx, caller Caller, token, sum string, ids []string) error {
+	if token == "" {
 		return nil
 	}
-	return state.Save(tx, c.db.Tokens, state.Key(caller.Dialect, caller.Account, caller.Action, l.ClientToken), &state.Idempotent{
-		Dialect: caller.Dialect, Account: caller.Account, Action: caller.Action, Token: l.ClientToken, Sum: l.Sum, IDs: ids,
+	return state.Save(tx, c.db.Tokens, state.Key(caller.Dialect, caller.Account, caller.Action, token), &state.Idempotent{
+		Dialect: caller.Dialect, Account: caller.Account, Action: caller.Action, Token: token, Sum: sum, IDs: ids,
 		Created: c.cfg.Now().UTC().Truncate(time.Second),
 	})
 }
 
-// inNetwork gives an interface the subnet and the groups that were asked for
-// (EC2-API-13).
-// There are no networks here but the place's, so any are taken as they are.
-func (l *Launch) inNetwork(eni *instance.Interface) {
-	if l.Subnet != "" {
-		eni.Subnet.ID = l.Subnet
-	}
-	if len(l.SecurityGroups) > 0 {
-		eni.SecurityGroups = GroupsOf(eni.SecurityGroups, l.SecurityGroups)
-	}
-}
-
-// GroupsOf returns the security groups with the given ids: those that are
-// known, and of others ones that are called after their id.
-func GroupsOf(known []instance.SecurityGroup, ids []string) []instance.SecurityGroup {
-	var all []instance.SecurityGroup
-	for _, id := range ids {
-		g := instance.SecurityGroup{ID: id, Name: id}
-		if i := slices.IndexFunc(known, func(k instance.SecurityGroup) bool { return k.ID == id }); i >= 0 {
-			g = known[i]
-		}
-		all = append(all, g)
-	}
-	return all
-}
-
-// build makes one instance.
-func (c *Control) build(caller Caller, l Launch, image *state.Image, options instance.MetadataOptions, taken map[netip.Addr]bool) (*state.Instance, error) {
+// build makes one instance. It has no effect on addresses or interfaces if it
+// fails for want of addresses.
+func (c *Control) build(tx *state.Tx, caller Caller, l Launch, image *state.Image, options instance.MetadataOptions, taken *addresses) (*state.Instance, error) {
 	place := c.cfg.Places[caller.Dialect]
-	digits := c.hex(17)
 	in := &state.Instance{
 		KeyName: l.KeyName, ClientToken: l.ClientToken, Description: l.Description, DeletionProtection: l.DeletionProtection,
-		OptionsPending: l.Stopped,
+		OptionsPending: l.Stopped, Attributes: maps.Clone(l.Attributes),
 	}
 	s := &in.Spec
 	*s = instance.Instance{
-		ID: "i-" + digits, Dialect: caller.Dialect, Network: place.Network, Name: l.Name, Hostname: l.Hostname,
+		ID: "i-" + c.hex(17), Dialect: caller.Dialect, Network: place.Network, Name: l.Name, Hostname: l.Hostname,
 		Account: caller.Account, Region: caller.Region, Zone: place.Zone, ZoneID: place.ZoneID, Type: l.Type,
 		Serial: c.uuid(), Platform: image.Platform, Architecture: image.Architecture, State: stateRunning,
 		Image: instance.Image{ID: image.ID}, Metadata: options, UserData: l.UserData, Tags: maps.Clone(l.Tags),
-		Services: place.Services,
+		Services: place.Services, Placement: l.Placement, Machine: instance.Machine{Hibernation: l.Hibernation, Monitoring: l.Monitoring},
+	}
+	if caller.Dialect == "ecs" {
+		s.ID = "i-bp1" + c.hex(17)
+		if image.Platform == "windows" {
+			s.Services.Mirrors = nil
+		}
 	}
 	if l.Zone != "" {
 		s.Zone = l.Zone
@@ -223,42 +196,17 @@ func (c *Control) build(caller Caller, l Launch, image *state.Image, options ins
 	if l.Spot {
 		s.Lifecycle = "spot"
 	}
-	address := l.Address
-	if !address.IsValid() {
-		var err error
-		if address, err = pick(place.Subnet.IPv4, taken, 4); err != nil {
-			return nil, err
-		}
-	} else if taken[address] {
-		return nil, refuse(AddressInUse, address.String())
-	}
-	taken[address] = true
 	if place.Sources.IsValid() {
-		source, err := pick(place.Sources, taken, 1)
+		source, err := taken.pick(place.Sources, 1, s.ID)
 		if err != nil {
 			return nil, err
 		}
-		taken[source] = true
 		s.Sources = []netip.Addr{source}
 	}
-	mac := c.hex(6)
-	eni := instance.Interface{
-		ID: "eni-" + c.hex(17), MAC: "02:" + mac[:2] + ":" + mac[2:4] + ":" + mac[4:6] + ":" + c.hex(2) + ":" + c.hex(2),
-		IPv4: []netip.Addr{address}, Subnet: place.Subnet, VPC: place.VPC, SecurityGroups: place.SecurityGroups,
+	if err := c.interfaces(tx, caller, l, in, taken); err != nil {
+		return nil, err
 	}
-	l.inNetwork(&eni)
-	root := instance.Disk{ID: "vol-" + c.hex(17), Device: image.RootDevice, Kind: instance.DiskRoot}
-	if caller.Dialect == "ecs" {
-		s.ID, eni.ID = "i-bp1"+digits, "eni-bp1"+c.hex(17)
-		eni.MAC = "00:16:3e:" + mac[:2] + ":" + mac[2:4] + ":" + mac[4:6]
-		root = instance.Disk{ID: "d-bp1" + c.hex(17), Kind: instance.DiskRoot}
-		if image.Platform == "windows" {
-			s.Services.Mirrors = nil
-		}
-	} else if root.Device == "" {
-		root.Device = "/dev/xvda"
-	}
-	s.Interfaces, s.Disks = []instance.Interface{eni}, []instance.Disk{root}
+	s.Disks = c.disks(caller, l, image)
 	if l.KeyName != "" {
 		k, _ := c.db.KeyPairs.Get(keyPairKey(caller, l.KeyName))
 		s.KeyPairs = []instance.KeyPair{{ID: k.ID, Name: k.Name, PublicKey: k.PublicKey}}
@@ -271,38 +219,56 @@ func (c *Control) build(caller Caller, l Launch, image *state.Image, options ins
 	return in, nil
 }
 
-// taken returns the addresses that instances of a dialect hold.
-func (c *Control) taken(dialect string) map[netip.Addr]bool {
-	taken := map[netip.Addr]bool{}
-	c.db.Instances.All(func(in *state.Instance) bool {
-		if in.Spec.Dialect == dialect && alive(in) {
-			for _, a := range in.Spec.Sources {
-				taken[a] = true
+// interfaces gives an instance its network interfaces.
+func (c *Control) interfaces(tx *state.Tx, caller Caller, l Launch, in *state.Instance, taken *addresses) error {
+	wanted := l.Interfaces
+	if len(wanted) == 0 {
+		wanted = []NewInterface{{}}
+	}
+	for _, n := range wanted {
+		if n.Existing != "" {
+			if err := c.attach(tx, caller, in, n); err != nil {
+				return err
 			}
-			for i := range in.Spec.Interfaces {
-				for _, a := range in.Spec.Interfaces[i].IPv4 {
-					taken[a] = true
-				}
+			continue
+		}
+		f, err := c.makeInterface(caller, n, taken)
+		if err != nil {
+			return err
+		}
+		in.Spec.Interfaces = append(in.Spec.Interfaces, f)
+		if n.Keep || n.Description != "" || len(n.Tags) > 0 {
+			err = c.annotate(tx, in, nil, &f, func(r *state.Interface) {
+				r.Keep, r.Description, r.Tags = n.Keep, n.Description, maps.Clone(n.Tags)
+				r.Created = c.cfg.Now().UTC().Truncate(time.Second)
+			})
+			if err != nil {
+				return err
 			}
 		}
-		return false
-	})
-	return taken
+	}
+	return nil
 }
 
-// pick returns the first address of a prefix that is not taken, after the
-// first few, which a cloud keeps for itself.
-func pick(from netip.Prefix, taken map[netip.Addr]bool, reserved int) (netip.Addr, error) {
-	a := from.Masked().Addr()
-	for range reserved {
-		a = a.Next()
+// disks are the root disk and those that the launch names.
+func (c *Control) disks(caller Caller, l Launch, image *state.Image) []instance.Disk {
+	prefix := "vol-"
+	root := instance.Disk{Device: cmp.Or(image.RootDevice, "/dev/xvda"), Name: l.RootName, Kind: instance.DiskRoot}
+	if caller.Dialect == "ecs" {
+		prefix, root.Device = "d-bp1", ""
 	}
-	for ; from.Contains(a); a = a.Next() {
-		if !taken[a] {
-			return a, nil
+	all := []instance.Disk{root}
+	for _, d := range l.Disks {
+		if root.Device == "" || d.Device != root.Device {
+			all = append(all, d)
 		}
 	}
-	return a, refuse(NoAddressLeft, from.String())
+	for i := range all {
+		if all[i].Kind == instance.DiskRoot || all[i].Kind == instance.DiskData {
+			all[i].ID = prefix + c.hex(17)
+		}
+	}
+	return all
 }
 
 // hex returns n random hexadecimal digits.

@@ -22,24 +22,29 @@ func (c *Control) ModifyOptions(ctx context.Context, caller Caller, id string, c
 	if err := c.permit(caller, a); err != nil {
 		return nil, err
 	}
-	return c.change(ctx, caller, id, func(in *state.Instance) error {
-		if !alive(in) {
-			return &Error{Reason: IncorrectState, Subject: id, Detail: in.Spec.State}
+	return c.change(ctx, caller, id, func(in *state.Instance) error { return c.changeOptions(caller, in, change) })
+}
+
+// changeOptions changes the options of an instance as far as the account of
+// the caller, whose it is, permits it.
+func (c *Control) changeOptions(caller Caller, in *state.Instance, change instance.MetadataOptions) error {
+	id := in.Spec.ID
+	if !alive(in) {
+		return &Error{Reason: IncorrectState, Subject: id, Detail: in.Spec.State}
+	}
+	merge(&in.Spec.Metadata, change)
+	if caller.Dialect == "ec2" {
+		if in.Spec.Metadata.HTTPTokens != instance.Required && c.defaults(caller).HTTPTokensEnforced == instance.Enabled && change.HTTPTokens == instance.Optional {
+			return refuse(TokensEnforced, id)
 		}
-		merge(&in.Spec.Metadata, change)
-		if caller.Dialect == "ec2" {
-			if in.Spec.Metadata.HTTPTokens != instance.Required && c.defaults(caller).HTTPTokensEnforced == instance.Enabled && change.HTTPTokens == instance.Optional {
-				return refuse(TokensEnforced, id)
-			}
-			if in.Spec.Metadata.TagsShown() {
-				if err := checkShownTags(in.Spec.Tags); err != nil {
-					return err
-				}
+		if in.Spec.Metadata.TagsShown() {
+			if err := checkShownTags(in.Spec.Tags); err != nil {
+				return err
 			}
 		}
-		in.OptionsPending = in.Spec.State != stateRunning
-		return nil
-	})
+	}
+	in.OptionsPending = in.Spec.State != stateRunning
+	return nil
 }
 
 // merge lays the members that are set over o.

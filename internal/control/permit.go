@@ -2,11 +2,12 @@ package control
 
 import (
 	"errors"
+	"maps"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
-	"openimds/internal/instance"
 	"openimds/internal/policy"
 	"openimds/internal/state"
 )
@@ -16,6 +17,16 @@ type ask struct {
 	resources []string
 	contexts  []policy.Context // of the resource with the same index
 	context   policy.Context
+	also      []included
+	free      bool          // nobody needs a permission for it
+	trusted   func() string // what else is against it; empty: nothing
+}
+
+// included is a further action that a call takes part in and that must be
+// allowed by itself, such as passing a role at a launch.
+type included struct {
+	action, resource string
+	context          policy.Context
 }
 
 // on adds a resource.
@@ -28,8 +39,17 @@ func (a *ask) on(arn string, context policy.Context) {
 // the call may go on; Reason DryRun when it only wanted to know.
 func (c *Control) permit(caller Caller, a ask) error {
 	decision := policy.Decision{Allowed: true, Reason: policy.Allow}
-	why := "the operator"
-	if !caller.Admin {
+	why, action, resources := "the operator", caller.ActionName(), slices.Clone(a.resources)
+	for _, part := range a.also {
+		if !slices.Contains(resources, part.resource) {
+			resources = append(resources, part.resource)
+		}
+	}
+	switch {
+	case caller.Admin:
+	case a.free:
+		why = "nobody needs a permission for it"
+	default:
 		layers, err := c.layers(caller)
 		if err != nil {
 			return err
@@ -39,23 +59,52 @@ func (c *Control) permit(caller Caller, a ask) error {
 			shared[key] = values
 		}
 		decision = policy.Evaluate(layers, policy.Request{
-			Action: caller.Dialect + ":" + caller.Action, Resources: a.resources, Context: shared, ResourceContext: a.contexts,
+			Action: action, Resources: a.resources, Context: shared, ResourceContext: a.contexts,
 		})
+		for _, part := range a.also {
+			if !decision.Allowed {
+				break
+			}
+			own := maps.Clone(shared)
+			maps.Copy(own, part.context)
+			if d := policy.Evaluate(layers, policy.Request{Action: part.action, Resources: []string{part.resource}, Context: own}); !d.Allowed {
+				decision, action = d, part.action
+			}
+		}
 		why = decision.String()
+		if a.trusted != nil && decision.Allowed {
+			if problem := a.trusted(); problem != "" {
+				decision, why = policy.Decision{}, problem
+			}
+		}
 	}
-	entry := Entry{Time: c.cfg.Now().UTC(), Caller: caller, Resources: a.resources, Allowed: decision.Allowed,
+	entry := Entry{Time: c.cfg.Now().UTC(), Caller: caller, Resources: resources, Allowed: decision.Allowed,
 		Decision: why, Reason: decision.Reason.String(), Policy: decision.Policy, Sid: decision.Sid}
 	if err := c.cfg.Audit(entry); err != nil {
-		c.log.Error("a call could not be recorded and was refused", "action", caller.Action, "err", err)
-		return &Error{Reason: Unavailable, Detail: "the audit log cannot be written", Err: err}
+		if !reads(caller.Action) {
+			c.log.Error("a call could not be recorded and was refused", "action", caller.Action, "err", err)
+			return &Error{Reason: Unavailable, Detail: "the audit log cannot be written", Err: err}
+		}
+		// Who must see what there is, so as to mend the disk, can.
+		c.log.Error("a call that only reads could not be recorded", "action", caller.Action, "principal", caller.ARN(), "err", err)
 	}
 	switch {
 	case !decision.Allowed:
-		return &Error{Reason: Denied, Subject: caller.Dialect + ":" + caller.Action, Detail: why}
+		return &Error{Reason: Denied, Subject: action, Detail: why}
 	case caller.DryRun:
 		return &Error{Reason: DryRun}
 	}
 	return nil
+}
+
+// reads reports whether an action changes nothing and gives out no credentials.
+func reads(action string) bool {
+	for _, verb := range []string{"Describe", "List", "Query"} {
+		if strings.HasPrefix(action, verb) {
+			return true
+		}
+	}
+	return strings.HasPrefix(action, "Get") && !strings.HasSuffix(action, "Token")
 }
 
 // isDryRun reports whether err says that the call may go on but only wanted to
@@ -86,6 +135,12 @@ func (c *Control) layers(caller Caller) (policy.Layers, error) {
 	if len(l.Guards) > 0 {
 		// A guard limits what policies allow, and allows nothing itself.
 		l.Guards = append(l.Guards, policy.FullAccess(Language(caller.Dialect)))
+	}
+	if caller.Session != nil {
+		var err error
+		if l.Session, err = caller.Session.narrow(caller.Dialect); err != nil {
+			return l, err
+		}
 	}
 	return l, nil
 }
@@ -124,19 +179,26 @@ func (c *Control) shared(caller Caller) policy.Context {
 	if caller.Dialect == "ecs" {
 		ctx.Set("acs:CurrentTime", now.Format(time.RFC3339))
 		ctx.Set("acs:SecureTransport", "false")
-		ctx.Set("acs:PrincipalARN", caller.ARN())
+		ctx.Set("acs:PrincipalARN", caller.principalARN())
 		if caller.SourceIP.IsValid() {
 			ctx.Set("acs:SourceIp", caller.SourceIP.String())
+		}
+		if caller.Session != nil {
+			caller.Session.keys(ctx, caller)
 		}
 		return ctx
 	}
 	ctx.Set("aws:CurrentTime", now.Format(time.RFC3339))
 	ctx.Set("aws:EpochTime", strconv.FormatInt(now.Unix(), 10))
 	ctx.Set("aws:SecureTransport", "false")
-	ctx.Set("aws:PrincipalArn", caller.ARN())
+	ctx.Set("aws:PrincipalArn", caller.principalARN())
 	ctx.Set("aws:PrincipalAccount", caller.Account)
 	ctx.Set("aws:PrincipalType", "User")
-	ctx.Set("aws:username", caller.User)
+	if caller.Session != nil {
+		caller.Session.keys(ctx, caller)
+	} else {
+		ctx.Set("aws:username", caller.User)
+	}
 	ctx.Set("aws:RequestedRegion", caller.Region)
 	ctx.Set("ec2:Region", caller.Region)
 	if caller.UserAgent != "" {
@@ -146,102 +208,4 @@ func (c *Control) shared(caller Caller) policy.Context {
 		ctx.Set("aws:SourceIp", caller.SourceIP.String())
 	}
 	return ctx
-}
-
-// arn names a resource of the caller's account and region.
-func arn(caller Caller, kind, id string) string {
-	if caller.Dialect == "ecs" {
-		return "acs:ecs:" + caller.Region + ":" + caller.Account + ":" + kind + "/" + id
-	}
-	account := caller.Account
-	if kind == "image" {
-		account = "" // images belong to no account in names
-	}
-	return "arn:aws:ec2:" + caller.Region + ":" + account + ":" + kind + "/" + id
-}
-
-// Prefixes of the condition keys of metadata options.
-const (
-	currentEC2 = "ec2:Metadata"   // as they are, and at launch as asked for
-	changeEC2  = "ec2:Attribute/" // as a change asks for
-	changeECS  = "ecs:"           // as asked for, at launch and later
-)
-
-// optionKeys sets the condition keys of the options that are set.
-func optionKeys(ctx policy.Context, prefix string, o instance.MetadataOptions) {
-	set := func(key, value string) {
-		if value != "" {
-			ctx.Set(key, value)
-		}
-	}
-	set(prefix+"HttpTokens", o.HTTPTokens)
-	set(prefix+"HttpEndpoint", o.HTTPEndpoint)
-	if o.HTTPPutResponseHopLimit != 0 {
-		set(prefix+"HttpPutResponseHopLimit", strconv.Itoa(o.HTTPPutResponseHopLimit))
-	}
-	if prefix == currentEC2 {
-		prefix = "ec2:" // the one key without Metadata before its name
-	}
-	set(prefix+"InstanceMetadataTags", o.InstanceMetadataTags)
-}
-
-// launchKeys are the condition keys of the options that a launch asks for.
-func launchKeys(dialect string, ctx policy.Context, o instance.MetadataOptions) {
-	if dialect == "ec2" {
-		optionKeys(ctx, currentEC2, o)
-		return
-	}
-	optionKeys(ctx, changeECS, o)
-	ctx.Set(policy.KeyECSSecurityHardeningMode, strconv.FormatBool(o.TokensRequired()))
-}
-
-// changeKeys are those of the options that a change asks for.
-func changeKeys(dialect string, ctx policy.Context, o instance.MetadataOptions) {
-	if dialect == "ec2" {
-		optionKeys(ctx, changeEC2, o)
-		return
-	}
-	optionKeys(ctx, changeECS, o)
-	if o.HTTPTokens != "" {
-		ctx.Set(policy.KeyECSSecurityHardeningMode, strconv.FormatBool(o.TokensRequired()))
-	}
-}
-
-// instanceKeys are the condition keys of an instance that exists.
-func instanceKeys(dialect string, in *state.Instance) policy.Context {
-	ctx := policy.Context{}
-	tagPrefix := "aws:ResourceTag/"
-	if dialect == "ecs" {
-		tagPrefix = "ecs:tag/"
-	} else {
-		optionKeys(ctx, currentEC2, in.Spec.Metadata)
-		ctx.Set("ec2:InstanceType", in.Spec.Type)
-		ctx.Set("ec2:AvailabilityZone", in.Spec.Zone)
-	}
-	for k, v := range in.Spec.Tags {
-		ctx.Set(tagPrefix+k, v)
-		if dialect == "ec2" {
-			ctx.Set("ec2:ResourceTag/"+k, v)
-		}
-	}
-	return ctx
-}
-
-// requestTags are the condition keys of tags in a request.
-func requestTags(dialect string, ctx policy.Context, tags map[string]string) {
-	if len(tags) == 0 {
-		return
-	}
-	prefix, keys := "aws:RequestTag/", make([]string, 0, len(tags))
-	if dialect == "ecs" {
-		prefix = "acs:RequestTag/"
-	}
-	for k, v := range tags {
-		ctx.Set(prefix+k, v)
-		keys = append(keys, k)
-	}
-	slices.Sort(keys)
-	if dialect == "ec2" {
-		ctx.Set("aws:TagKeys", keys...)
-	}
 }

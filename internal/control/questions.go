@@ -2,6 +2,7 @@ package control
 
 import (
 	"maps"
+	"slices"
 
 	"openimds/internal/state"
 )
@@ -51,6 +52,12 @@ func (c *Control) Tagged(caller Caller) ([]Tagged, error) {
 	}
 	for _, t := range c.db.Templates.All(func(t *state.Template) bool { return caller.Dialect == "ec2" && ownsTemplate(caller, t) }) {
 		add(t.ID, "launch-template", t.Tags)
+	}
+	if caller.Dialect == "ec2" {
+		nics := c.networkInterfaces(caller)
+		for _, id := range slices.Sorted(maps.Keys(nics)) {
+			add(id, "network-interface", nics[id].Tags)
+		}
 	}
 	for _, k := range c.db.KeyPairs.All(func(k *state.KeyPair) bool {
 		return k.Dialect == caller.Dialect && k.Account == caller.Account && k.Region == caller.Region

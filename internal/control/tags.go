@@ -15,11 +15,13 @@ import (
 func (c *Control) Tag(ctx context.Context, caller Caller, ids []string, change TagChange) error {
 	a := ask{context: policy.Context{}}
 	requestTags(caller.Dialect, a.context, change.Put)
+	kinds := map[string]string{}
 	for _, id := range ids {
 		kind, keys, err := c.resource(caller, id)
 		if err != nil {
 			return err
 		}
+		kinds[id] = kind
 		a.on(arn(caller, kind, id), keys)
 	}
 	if err := c.permit(caller, a); err != nil {
@@ -30,7 +32,7 @@ func (c *Control) Tag(ctx context.Context, caller Caller, ids []string, change T
 	}
 	return c.update(ctx, func(tx *state.Tx) error {
 		for _, id := range ids {
-			if err := c.tag(tx, caller, id, change); err != nil {
+			if err := c.tag(tx, caller, kinds[id], id, change); err != nil {
 				return err
 			}
 		}
@@ -40,54 +42,76 @@ func (c *Control) Tag(ctx context.Context, caller Caller, ids []string, change T
 
 // resource tells what kind of resource an id names.
 func (c *Control) resource(caller Caller, id string) (string, policy.Context, error) {
+	var kind string
+	var tags map[string]string
 	if in, ok := c.db.Instances.Get(id); ok && belongs(caller, in) {
 		return "instance", instanceKeys(caller.Dialect, in), nil
 	}
 	if image, ok := c.db.Images.Get(id); ok && image.Dialect == caller.Dialect {
-		return "image", nil, nil
+		return "image", imageKeys(caller, image), nil
 	}
-	if t, ok := c.db.Templates.Get(id); ok && t.Account == caller.Account {
-		return "launch-template", nil, nil
+	if t, ok := c.db.Templates.Get(id); ok && caller.Dialect == "ec2" && ownsTemplate(caller, t) {
+		kind, tags = "launch-template", t.Tags
+	} else if k, ok := c.KeyPairByID(caller, id); ok {
+		kind, tags = "key-pair", k.Tags
+	} else if f, err := c.ownInterface(caller, id); err == nil && caller.Dialect == "ec2" {
+		kind, tags = "network-interface", f.Tags
+	} else {
+		return "", nil, refuse(ResourceNotFound, id)
 	}
-	return "", nil, refuse(ResourceNotFound, id)
+	ctx := policy.Context{}
+	resourceTags(caller.Dialect, ctx, tags)
+	return kind, ctx, nil
 }
 
-func (c *Control) tag(tx *state.Tx, caller Caller, id string, change TagChange) error {
-	in, ok, err := state.Load(tx, c.db.Instances, id)
-	if err != nil {
+func (c *Control) tag(tx *state.Tx, caller Caller, kind, id string, change TagChange) error {
+	apply := func(tags *map[string]string) (err error) {
+		*tags, err = change.apply(id, caller.Dialect, *tags)
 		return err
 	}
-	if ok {
-		in.Spec.Tags, err = change.apply(id, caller.Dialect, in.Spec.Tags)
-		if err == nil && caller.Dialect == "ec2" && in.Spec.Metadata.TagsShown() {
-			err = checkShownTags(in.Spec.Tags)
+	switch kind {
+	case "instance":
+		return loadAndSave(tx, c.db.Instances, id, id, func(in *state.Instance) error {
+			err := apply(&in.Spec.Tags)
+			if err == nil && caller.Dialect == "ec2" && in.Spec.Metadata.TagsShown() {
+				err = checkShownTags(in.Spec.Tags)
+			}
+			return err
+		})
+	case "image":
+		return loadAndSave(tx, c.db.Images, id, id, func(i *state.Image) error { return apply(&i.Tags) })
+	case "launch-template":
+		return loadAndSave(tx, c.db.Templates, id, id, func(t *state.Template) error { return apply(&t.Tags) })
+	case "key-pair":
+		k, ok := c.KeyPairByID(caller, id)
+		if !ok {
+			return refuse(ResourceNotFound, id)
 		}
+		return loadAndSave(tx, c.db.KeyPairs, keyPairKey(caller, k.Name), id, func(k *state.KeyPair) error { return apply(&k.Tags) })
+	}
+	return c.withInterface(tx, caller, id, func(tx *state.Tx, in *state.Instance, r *state.Interface, f *instance.Interface) error {
+		var err error
+		saved := c.annotate(tx, in, r, f, func(r *state.Interface) { err = apply(&r.Tags) })
 		if err != nil {
 			return err
 		}
-		return state.Save(tx, c.db.Instances, id, in)
-	}
-	image, ok, err := state.Load(tx, c.db.Images, id)
-	if err != nil {
-		return err
-	}
-	if ok {
-		if image.Tags, err = change.apply(id, caller.Dialect, image.Tags); err != nil {
-			return err
-		}
-		return state.Save(tx, c.db.Images, id, image)
-	}
-	t, ok, err := state.Load(tx, c.db.Templates, id)
+		return saved
+	})
+}
+
+// loadAndSave changes one record; one that is gone is not found by its id.
+func loadAndSave[T any](tx *state.Tx, t *state.Table[T], key, id string, change func(*T) error) error {
+	record, ok, err := state.Load(tx, t, key)
 	if err != nil {
 		return err
 	}
 	if !ok {
 		return refuse(ResourceNotFound, id)
 	}
-	if t.Tags, err = change.apply(id, caller.Dialect, t.Tags); err != nil {
+	if err := change(record); err != nil {
 		return err
 	}
-	return state.Save(tx, c.db.Templates, id, t)
+	return state.Save(tx, t, key, record)
 }
 
 // apply returns tags with a change made to them.

@@ -91,21 +91,23 @@ func TemplateVersion(t *state.Template, which string) (*state.TemplateVersion, e
 func (c *Control) CreateTemplate(ctx context.Context, caller Caller, n NewTemplate) (*state.Template, error) {
 	id := templateID(caller, n.Name)
 	a := ask{}
-	a.on(arn(caller, "launch-template", "*"), nil)
+	own := policy.Context{}
+	requestTags(caller.Dialect, own, n.Tags)
+	a.on(arn(caller, "launch-template", "*"), own)
+	a.tagging(caller, "launch-template", n.Tags)
 	if err := c.permit(caller, a); err != nil {
 		return nil, err
 	}
 	if err := checkTags(caller.Dialect, n.Tags); err != nil {
 		return nil, err
 	}
-	token := Launch{ClientToken: n.ClientToken, Sum: n.Sum}
 	var made *state.Template
 	err := c.update(ctx, func(tx *state.Tx) error {
 		old, exists, err := state.Load(tx, c.db.Templates, id)
 		if err != nil {
 			return err
 		}
-		remembered, err := c.recall(tx, caller, token)
+		remembered, err := c.recall(tx, caller, n.ClientToken, n.Sum)
 		switch {
 		case err != nil:
 			return err
@@ -120,7 +122,7 @@ func (c *Control) CreateTemplate(ctx context.Context, caller Caller, n NewTempla
 			ID: id, Name: n.Name, Account: caller.Account, Region: caller.Region, Created: now, Default: 1, Tags: maps.Clone(n.Tags),
 			Versions: []state.TemplateVersion{{Number: 1, Description: n.Description, Created: now, Parameters: n.Parameters}},
 		}
-		if err := c.remember(tx, caller, token, []string{id}); err != nil {
+		if err := c.remember(tx, caller, n.ClientToken, n.Sum, []string{id}); err != nil {
 			return err
 		}
 		return state.Save(tx, c.db.Templates, id, made)
@@ -128,33 +130,53 @@ func (c *Control) CreateTemplate(ctx context.Context, caller Caller, n NewTempla
 	return made, err
 }
 
-// AddTemplateVersion adds a version and returns the template with it. Make gets
-// the parameters of the source version, or nil where source is empty, and
-// returns those of the new one; it must be without other effects.
-func (c *Control) AddTemplateVersion(ctx context.Context, caller Caller, ref TemplateRef, description, source string, parameters func(source map[string]string) map[string]string) (*state.Template, error) {
-	return c.changeTemplate(ctx, caller, ref, func(t *state.Template) error {
+// NewVersion is what a version of a launch template is made of.
+type NewVersion struct {
+	Description string
+	// Source is the version that it is laid over; empty: none.
+	Source string
+	// Parameters gets those of the source version, or nil, and returns those of the new one; it must be without other effects.
+	Parameters func(source map[string]string) map[string]string
+	// ClientToken makes the call idempotent. Sum is a digest of its parameters.
+	ClientToken, Sum string
+}
+
+// AddTemplateVersion adds a version and returns the template, and the number of
+// the version.
+func (c *Control) AddTemplateVersion(ctx context.Context, caller Caller, ref TemplateRef, n NewVersion) (*state.Template, int, error) {
+	number := 0
+	t, err := c.changeTemplate(ctx, caller, ref, func(tx *state.Tx, t *state.Template) error {
+		remembered, err := c.recall(tx, caller, n.ClientToken, n.Sum)
+		if err != nil {
+			return err
+		}
+		if remembered != nil {
+			number, err = strconv.Atoi(remembered.IDs[0])
+			return err
+		}
 		var from map[string]string
-		if source != "" {
-			v, err := TemplateVersion(t, source)
+		if n.Source != "" {
+			v, err := TemplateVersion(t, n.Source)
 			if err != nil {
 				return err
 			}
 			from = v.Parameters
 		}
-		next := 1
+		number = 1
 		if len(t.Versions) > 0 {
-			next = t.Versions[len(t.Versions)-1].Number + 1
+			number = t.Versions[len(t.Versions)-1].Number + 1
 		}
 		t.Versions = append(t.Versions, state.TemplateVersion{
-			Number: next, Description: description, Created: c.cfg.Now().UTC().Truncate(time.Second), Parameters: parameters(from),
+			Number: number, Description: n.Description, Created: c.cfg.Now().UTC().Truncate(time.Second), Parameters: n.Parameters(from),
 		})
-		return nil
+		return c.remember(tx, caller, n.ClientToken, n.Sum, []string{strconv.Itoa(number)})
 	})
+	return t, number, err
 }
 
 // SetTemplateDefault makes a version the default.
 func (c *Control) SetTemplateDefault(ctx context.Context, caller Caller, ref TemplateRef, version string) (*state.Template, error) {
-	return c.changeTemplate(ctx, caller, ref, func(t *state.Template) error {
+	return c.changeTemplate(ctx, caller, ref, func(_ *state.Tx, t *state.Template) error {
 		v, err := TemplateVersion(t, version)
 		if err == nil {
 			t.Default = v.Number
@@ -164,7 +186,7 @@ func (c *Control) SetTemplateDefault(ctx context.Context, caller Caller, ref Tem
 }
 
 // changeTemplate commits a change of a template and returns it as it is then.
-func (c *Control) changeTemplate(ctx context.Context, caller Caller, ref TemplateRef, change func(*state.Template) error) (*state.Template, error) {
+func (c *Control) changeTemplate(ctx context.Context, caller Caller, ref TemplateRef, change func(*state.Tx, *state.Template) error) (*state.Template, error) {
 	if err := c.permitTemplate(caller, ref); err != nil {
 		return nil, err
 	}
@@ -177,7 +199,7 @@ func (c *Control) changeTemplate(ctx context.Context, caller Caller, ref Templat
 		case !ok:
 			return refuse(TemplateNotFound, ref.subject())
 		}
-		if err := change(t); err != nil {
+		if err := change(tx, t); err != nil {
 			return err
 		}
 		after = t
@@ -215,10 +237,7 @@ func (c *Control) permitTemplate(caller Caller, ref TemplateRef) error {
 	}
 	a := ask{}
 	keys := policy.Context{}
-	for k, v := range t.Tags {
-		keys.Set("aws:ResourceTag/"+k, v)
-		keys.Set("ec2:ResourceTag/"+k, v)
-	}
+	resourceTags(caller.Dialect, keys, t.Tags)
 	a.on(arn(caller, "launch-template", t.ID), keys)
 	return c.permit(caller, a)
 }

@@ -18,6 +18,8 @@ const MaxBody = 1 << 20
 type Services struct {
 	// EC2 is the EC2 Query API, ECS the ECS API.
 	EC2, ECS http.Handler
+	// STS is the EC2 dialect's, ECSSTS the ECS dialect's.
+	STS, ECSSTS http.Handler
 	// Other gets what is no API request.
 	Other http.Handler
 }
@@ -29,6 +31,10 @@ func (s Services) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		s.EC2.ServeHTTP(w, r)
 	case ecs:
 		s.ECS.ServeHTTP(w, r)
+	case sts:
+		s.STS.ServeHTTP(w, r)
+	case ecssts:
+		s.ECSSTS.ServeHTTP(w, r)
 	default:
 		s.Other.ServeHTTP(w, r)
 	}
@@ -40,6 +46,14 @@ const (
 	none service = iota
 	ec2
 	ecs
+	sts
+	ecssts
+)
+
+// Versions of the STS APIs, by which their requests are known.
+const (
+	versionSTS    = "2011-06-15"
+	versionECSSTS = "2015-04-01"
 )
 
 // of tells which API a request means.
@@ -50,8 +64,14 @@ func (s Services) of(w http.ResponseWriter, r *http.Request) service {
 	authorization := r.Header.Get("Authorization")
 	switch {
 	case strings.HasPrefix(authorization, "ACS3-"), r.Header.Get("X-Acs-Action") != "":
+		if r.Header.Get("X-Acs-Version") == versionECSSTS {
+			return ecssts
+		}
 		return ecs
 	case strings.HasPrefix(authorization, "AWS4-"):
+		if scopedTo(authorization, "sts") {
+			return sts
+		}
 		return ec2
 	}
 	query := r.URL.Query()
@@ -75,8 +95,20 @@ func (s Services) of(w http.ResponseWriter, r *http.Request) service {
 	return byParameters(form)
 }
 
+// scopedTo reports whether a signature names a service: it stands in the
+// credential, KEY/DAY/REGION/SERVICE/aws4_request.
+func scopedTo(authorization, service string) bool {
+	_, rest, _ := strings.Cut(authorization, "Credential=")
+	credential, _, _ := strings.Cut(rest, ",")
+	return strings.Contains(credential, "/"+service+"/")
+}
+
 func byParameters(p url.Values) service {
 	switch {
+	case p.Get("Version") == versionSTS:
+		return sts
+	case p.Get("Version") == versionECSSTS:
+		return ecssts
 	case p.Has("X-Amz-Algorithm"), p.Get("Version") == "2016-11-15":
 		return ec2
 	case p.Has("SignatureNonce"), p.Has("AccessKeyId"), p.Get("Version") == "2014-05-26":

@@ -17,11 +17,15 @@ func TestServices(t *testing.T) {
 			_, _ = io.WriteString(w, name+" "+string(body))
 		})
 	}
-	s := api.Services{EC2: said("ec2"), ECS: said("ecs"), Other: said("other")}
+	s := api.Services{EC2: said("ec2"), ECS: said("ecs"), STS: said("sts"), ECSSTS: said("ecssts"), Other: said("other")}
 	for _, tc := range []struct {
 		method, target, header, body, want string
 	}{
 		{"POST", "/", "Authorization: AWS4-HMAC-SHA256 Credential=x", "Action=A", "ec2 Action=A"},
+		{"POST", "/", "Authorization: AWS4-HMAC-SHA256 Credential=K/20260301/us-east-1/sts/aws4_request, SignedHeaders=host", "Action=A", "sts Action=A"},
+		{"POST", "/", "Authorization: AWS4-HMAC-SHA256 Credential=K/20260301/us-east-1/ec2/aws4_request, SignedHeaders=/sts/", "Action=A", "ec2 Action=A"},
+		{"GET", "/?Action=A&Version=2011-06-15&X-Amz-Algorithm=AWS4-HMAC-SHA256", "", "", "sts "},
+		{"POST", "/", "Content-Type: application/x-www-form-urlencoded", "Action=A&Version=2015-04-01", "ecssts Action=A&Version=2015-04-01"},
 		{"GET", "/?Action=A&X-Amz-Algorithm=AWS4-HMAC-SHA256", "", "", "ec2 "},
 		{"POST", "/?InstanceId=x", "Authorization: ACS3-HMAC-SHA256 Credential=x", "", "ecs "},
 		{"POST", "/", "x-acs-action: RunInstances", "", "ecs "},
@@ -30,6 +34,7 @@ func TestServices(t *testing.T) {
 		{"POST", "/", "Content-Type: application/x-www-form-urlencoded", "Action=A&Version=2016-11-15", "ec2 Action=A&Version=2016-11-15"},
 		{"POST", "/", "Content-Type: application/x-www-form-urlencoded; charset=utf-8", "Action=A", "ec2 Action=A"},
 		{"GET", "/?Action=A", "", "", "ec2 "},
+		{"GET", "/?Action=A&AccessKeyId=x&SignatureNonce=1&Version=2015-04-01", "", "", "ecssts "},
 		{"GET", "/", "", "", "other "},
 		{"GET", "/healthz?Action=A", "", "", "other "},
 		{"POST", "/", "Content-Type: application/json", "{}", "other {}"},

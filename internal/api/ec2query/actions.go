@@ -21,10 +21,9 @@ func does[P any](run func(*call, *P) (response, error), accepted ...string) acti
 // accepted by name, whatever they say, and not kept (EC2-API-08).
 var (
 	launchWithoutEffect = []string{
-		"AdditionalInfo", "BlockDeviceMapping", "CapacityReservationSpecification", "CpuOptions", "CreditSpecification",
-		"DisableApiStop", "EbsOptimized", "ElasticGpuSpecification", "ElasticInferenceAccelerator", "EnablePrimaryIpv6",
-		"EnclaveOptions", "HibernationOptions", "InstanceInitiatedShutdownBehavior", "LicenseSpecification",
-		"MaintenanceOptions", "Monitoring", "NetworkPerformanceOptions", "Operator", "PrivateDnsNameOptions",
+		"AdditionalInfo", "CapacityReservationSpecification", "CpuOptions", "CreditSpecification", "ElasticGpuSpecification",
+		"ElasticInferenceAccelerator", "EnablePrimaryIpv6", "LicenseSpecification", "MaintenanceOptions",
+		"NetworkPerformanceOptions", "Operator", "PrivateDnsNameOptions",
 	}
 	imageWithoutEffect = []string{
 		"BillingProduct", "BlockDeviceMapping", "BootMode", "EnaSupport", "ImageLocation", "SriovNetSupport", "TpmSupport",
@@ -39,7 +38,7 @@ func actions() map[string]action {
 		"DescribeInstances":       does(describeInstances),
 		"DescribeInstanceStatus":  does(describeInstanceStatus),
 		"StartInstances":          does(startInstances, "AdditionalInfo"),
-		"StopInstances":           does(stopInstances, "Hibernate", "Force", "SkipOsShutdown"),
+		"StopInstances":           does(stopInstances),
 		"RebootInstances":         does(rebootInstances),
 		"TerminateInstances":      does(terminateInstances, "Force", "SkipOsShutdown"),
 		"ModifyInstanceAttribute": does(modifyInstanceAttribute, "Force"),
@@ -62,6 +61,17 @@ func actions() map[string]action {
 		"DisassociateIamInstanceProfile":         does(disassociateProfile),
 		"ReplaceIamInstanceProfileAssociation":   does(replaceProfile),
 		"DescribeIamInstanceProfileAssociations": does(describeProfiles),
+
+		"AssignPrivateIpAddresses":        does(assignPrivateIPs),
+		"UnassignPrivateIpAddresses":      does(unassignPrivateIPs),
+		"AssignIpv6Addresses":             does(assignIPv6s),
+		"UnassignIpv6Addresses":           does(unassignIPv6s),
+		"CreateNetworkInterface":          does(createInterface, "InterfaceType", "EnablePrimaryIpv6", "ConnectionTrackingSpecification", "Operator"),
+		"DescribeNetworkInterfaces":       does(describeInterfaces),
+		"ModifyNetworkInterfaceAttribute": does(modifyInterface),
+		"AttachNetworkInterface":          does(attachInterface, "EnaSrdSpecification", "EnaQueueCount"),
+		"DetachNetworkInterface":          does(detachInterface),
+		"DeleteNetworkInterface":          does(deleteInterface),
 
 		"CreateLaunchTemplate":           does(createLaunchTemplate),
 		"CreateLaunchTemplateVersion":    does(createLaunchTemplateVersion, "ResolveAlias"),

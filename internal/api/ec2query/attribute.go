@@ -1,7 +1,9 @@
 package ec2query
 
 import (
+	"cmp"
 	"encoding/base64"
+	"strconv"
 	"strings"
 
 	"openimds/internal/control"
@@ -27,7 +29,7 @@ type modifyAttributeIn struct {
 	KeepFromEnding *boolValue `q:"DisableApiTermination"`
 	GroupIDs       []string   `q:"GroupId"`
 
-	// These are taken and change nothing that is shown.
+	// These are kept to be shown.
 	EBSOptimized *boolValue `q:"EbsOptimized"`
 	SourceDest   *boolValue `q:"SourceDestCheck"`
 	ENASupport   *boolValue `q:"EnaSupport"`
@@ -36,11 +38,24 @@ type modifyAttributeIn struct {
 	Disks        *anything  `q:"BlockDeviceMapping"`
 }
 
-// change is one attribute to change. Stopped asks that the instance is.
+// change is one attribute to change. Stopped asks that the instance is. Value
+// is what policies may know of it.
 type change struct {
 	attribute string
+	value     string
 	stopped   bool
 	apply     func(*state.Instance)
+}
+
+// kept is a change of an attribute that nothing here depends on but what shows
+// it.
+func kept(attribute, key string, value string) change {
+	return change{attribute: attribute, value: value, apply: func(in *state.Instance) {
+		if in.Attributes == nil {
+			in.Attributes = map[string]string{}
+		}
+		in.Attributes[key] = value
+	}}
 }
 
 func modifyInstanceAttribute(c *call, p *modifyAttributeIn) (response, error) {
@@ -66,7 +81,7 @@ func modifyInstanceAttribute(c *call, p *modifyAttributeIn) (response, error) {
 		return nil, invalid("InvalidParameterCombination", "Fields for multiple attribute types specified: "+strings.Join(names, ", "))
 	}
 	ch := changes[0]
-	_, err = c.cfg.Control.Modify(c.ctx, c.caller, p.InstanceID, ch.attribute, func(in *state.Instance) error {
+	_, err = c.cfg.Control.Modify(c.ctx, c.caller, p.InstanceID, control.Attribute{Name: ch.attribute, Value: ch.value}, func(in *state.Instance) error {
 		if ch.stopped && stateOf(in) != "stopped" {
 			return &control.Error{Reason: control.IncorrectState, Subject: in.Spec.ID, Detail: stateOf(in)}
 		}
@@ -135,19 +150,24 @@ func (p *modifyAttributeIn) changes(c *call) ([]change, error) {
 		if err != nil {
 			return nil, err
 		}
-		all = append(all, change{"UserData", true, func(in *state.Instance) { in.Spec.UserData = data }})
+		all = append(all, change{attribute: "UserData", stopped: true, apply: func(in *state.Instance) { in.Spec.UserData = data }})
 	}
 	if p.InstanceType != nil {
 		if p.InstanceType.Value == nil || !instanceTypes.MatchString(*p.InstanceType.Value) {
 			return nil, invalid("InvalidParameterValue", "Invalid value for InstanceType.")
 		}
-		all = append(all, change{"InstanceType", true, func(in *state.Instance) { in.Spec.Type = *p.InstanceType.Value }})
+		all = append(all, change{attribute: "InstanceType", value: *p.InstanceType.Value, stopped: true, apply: func(in *state.Instance) {
+			in.Spec.Type = *p.InstanceType.Value
+		}})
 	}
 	if p.KeepFromEnding != nil {
 		if p.KeepFromEnding.Value == nil {
 			return nil, missing("DisableApiTermination.Value")
 		}
-		all = append(all, change{"DisableApiTermination", false, func(in *state.Instance) { in.DeletionProtection = *p.KeepFromEnding.Value }})
+		all = append(all, change{
+			attribute: "DisableApiTermination", value: strconv.FormatBool(*p.KeepFromEnding.Value),
+			apply: func(in *state.Instance) { in.DeletionProtection = *p.KeepFromEnding.Value },
+		})
 	}
 	if len(p.GroupIDs) > 0 {
 		for _, g := range p.GroupIDs {
@@ -156,15 +176,31 @@ func (p *modifyAttributeIn) changes(c *call) ([]change, error) {
 			}
 		}
 		groups := control.GroupsOf(c.cfg.Control.Place(dialect).SecurityGroups, p.GroupIDs)
-		all = append(all, change{"GroupSet", false, func(in *state.Instance) { in.Spec.Interfaces[0].SecurityGroups = groups }})
+		all = append(all, change{attribute: "GroupSet", apply: func(in *state.Instance) { in.Spec.Interfaces[0].SecurityGroups = groups }})
 	}
-	for name, given := range map[string]bool{
-		"EbsOptimized": p.EBSOptimized != nil, "SourceDestCheck": p.SourceDest != nil, "EnaSupport": p.ENASupport != nil,
-		"DisableApiStop": p.KeepStopped != nil, "InstanceInitiatedShutdownBehavior": p.Shutdown != nil, "BlockDeviceMapping": p.Disks != nil,
+	for _, b := range []struct {
+		name, key string
+		value     *boolValue
+	}{
+		{"EbsOptimized", "ebsOptimized", p.EBSOptimized}, {"SourceDestCheck", "sourceDestCheck", p.SourceDest},
+		{"EnaSupport", "enaSupport", p.ENASupport}, {"DisableApiStop", "disableApiStop", p.KeepStopped},
 	} {
-		if given {
-			all = append(all, change{attribute: name})
+		if b.value == nil {
+			continue
 		}
+		if b.value.Value == nil {
+			return nil, missing(b.name + ".Value")
+		}
+		all = append(all, kept(b.name, b.key, strconv.FormatBool(*b.value.Value)))
+	}
+	if p.Shutdown != nil {
+		if v := p.Shutdown.Value; v == nil || *v != "stop" && *v != "terminate" {
+			return nil, invalid("InvalidParameterValue", "The shutdown behavior must be 'stop' or 'terminate'.")
+		}
+		all = append(all, kept("InstanceInitiatedShutdownBehavior", "instanceInitiatedShutdownBehavior", *p.Shutdown.Value))
+	}
+	if p.Disks != nil {
+		all = append(all, change{attribute: "BlockDeviceMapping"}) // the volumes stay as they are
 	}
 	return all, nil
 }
@@ -186,11 +222,25 @@ type attributeOut struct {
 	EBSOptimized   *valueXML  `xml:"ebsOptimized"`
 	ENASupport     *valueXML  `xml:"enaSupport"`
 	RootDevice     *valueXML  `xml:"rootDeviceName"`
+	Kernel         *valueXML  `xml:"kernel"`
+	RAMDisk        *valueXML  `xml:"ramdisk"`
+	SRIOV          *valueXML  `xml:"sriovNetSupport"`
+	Enclave        *onXML     `xml:"enclaveOptions"`
+	Disks          *disksXML  `xml:"blockDeviceMapping"`
+	Products       *codesXML  `xml:"productCodes"`
 	Groups         *groupsXML `xml:"groupSet"`
 }
 
 type groupsXML struct {
 	Items []groupXML `xml:"item"`
+}
+
+type disksXML struct {
+	Items []diskXML `xml:"item"`
+}
+
+type codesXML struct {
+	Items []productXML `xml:"item"`
 }
 
 type valueXML struct {
@@ -221,9 +271,21 @@ func describeInstanceAttribute(c *call, p *describeAttributeIn) (response, error
 	case "disableApiTermination":
 		out.KeepFromEnding = boolXML(in.DeletionProtection)
 	case "disableApiStop":
-		out.KeepStopped = boolXML(false)
+		out.KeepStopped = boolXML(in.Attributes["disableApiStop"] == "true")
 	case "instanceInitiatedShutdownBehavior":
-		out.Shutdown = &valueXML{"stop"}
+		out.Shutdown = &valueXML{cmp.Or(in.Attributes["instanceInitiatedShutdownBehavior"], "stop")}
+	case "kernel":
+		out.Kernel = &valueXML{in.Spec.Image.KernelID}
+	case "ramdisk":
+		out.RAMDisk = &valueXML{in.Spec.Image.RAMDiskID}
+	case "sriovNetSupport":
+		out.SRIOV = &valueXML{}
+	case "enclaveOptions":
+		out.Enclave = &onXML{v.Enclave}
+	case "blockDeviceMapping":
+		out.Disks = &disksXML{v.BlockDevices}
+	case "productCodes":
+		out.Products = &codesXML{v.ProductCodes}
 	case "sourceDestCheck":
 		out.SourceDest = boolXML(v.SourceDestCheck)
 	case "ebsOptimized":

@@ -424,6 +424,7 @@ func TestTemplateID(t *testing.T) {
 // TestLaunchesAtOnce: no two instances get the same address.
 func TestLaunchesAtOnce(t *testing.T) {
 	b := newBench(t)
+	b.together = true
 	var wg sync.WaitGroup
 	for range 8 {
 		wg.Go(func() {

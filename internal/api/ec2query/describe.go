@@ -45,24 +45,20 @@ func checkInstanceIDs(ids ...string) error {
 
 // instances returns the instances with the given ids, or all.
 func (c *call) instances(ids []string) ([]*state.Instance, error) {
-	if len(ids) > 0 {
-		if err := checkInstanceIDs(ids...); err != nil {
-			return nil, err
-		}
+	if len(ids) == 0 {
+		return c.cfg.Control.Instances(c.caller)
 	}
-	all, err := c.cfg.Control.Instances(c.caller)
-	if err != nil || len(ids) == 0 {
-		return all, err
+	if err := checkInstanceIDs(ids...); err != nil {
+		return nil, err
 	}
-	var found []*state.Instance
+	found, err := c.cfg.Control.InstancesNamed(c.caller, ids)
+	if err != nil {
+		return nil, err
+	}
 	var lacking []string
 	for _, id := range ids {
-		i := slices.IndexFunc(all, func(in *state.Instance) bool { return in.Spec.ID == id })
-		switch {
-		case i < 0:
+		if !slices.ContainsFunc(found, func(in *state.Instance) bool { return in.Spec.ID == id }) {
 			lacking = append(lacking, id)
-		case !slices.Contains(found, all[i]):
-			found = append(found, all[i])
 		}
 	}
 	switch len(lacking) {

@@ -126,13 +126,20 @@ func (h *handler) authenticate(r *http.Request, body []byte) (control.Caller, er
 	var caller control.Caller
 	identity, err := sigv4.Verify(r, body, sigv4.Config{
 		Now: h.cfg.Now(), Services: []string{dialect},
-		Lookup: func(accessKeyID, _ string) (sigv4.Credentials, error) {
-			secret, found, err := h.cfg.Control.Principal(dialect, accessKeyID)
+		Lookup: func(accessKeyID, token string) (sigv4.Credentials, error) {
+			secret, found, err := h.cfg.Control.Principal(dialect, accessKeyID, token)
+			if refused, ok := errors.AsType[*control.Error](err); ok && refused.Reason == control.SessionExpired {
+				return sigv4.Credentials{}, &sigv4.Error{Code: sigv4.ExpiredToken, Message: "Request has expired."}
+			}
 			if fault.KindOf(err) == fault.Unauthenticated && err != nil {
 				return sigv4.Credentials{}, sigv4.ErrUnknownKey
 			}
 			caller = found
-			return sigv4.Credentials{AccessKeyID: accessKeyID, SecretKey: secret}, err
+			k := sigv4.Credentials{AccessKeyID: accessKeyID, SecretKey: secret}
+			if found.Session != nil {
+				k.SessionToken = token // the key was found in it
+			}
+			return k, err
 		},
 	})
 	caller.Region = identity.Region

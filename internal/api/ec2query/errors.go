@@ -72,11 +72,23 @@ var wordings = map[control.Reason]wording{
 	control.ImageNotFound:       {0, "InvalidAMIID.NotFound", "The image id '[{s}]' does not exist"},
 	control.KeyPairNotFound:     {0, "InvalidKeyPair.NotFound", "The key pair '{s}' does not exist"},
 	control.KeyPairExists:       {0, "InvalidKeyPair.Duplicate", "The keypair already exists"},
+	control.KeyPairOnWindows:    {0, "InvalidParameterCombination", "The instance '{s}' cannot have a key pair."},
 	control.RoleNotFound:        {0, "InvalidParameterValue", "Value ({s}) for parameter iamInstanceProfile.name is invalid. Invalid IAM Instance Profile name"},
 	control.RoleAttached:        {0, "IncorrectState", "There is an existing association for instance {s}"},
 	control.TemplateNotFound:    {0, "InvalidLaunchTemplateId.NotFound", "The specified launch template, with template ID {s}, does not exist."},
 	control.TemplateExists:      {0, "InvalidLaunchTemplateName.AlreadyExistsException", "Launch template name already in use."},
 	control.InterfaceNotFound:   {0, "InvalidNetworkInterfaceID.NotFound", "The networkInterface ID '{s}' does not exist"},
+	control.ImageExists:         {0, "InvalidAMIName.Duplicate", "AMI name {s} is already in use by AMI {d}"},
+	control.InterfaceInUse:      {0, "InvalidNetworkInterface.InUse", "Network interface '{s}' is currently in use."},
+	control.AttachmentNotFound:  {0, "InvalidAttachmentID.NotFound", "The attachment '{s}' does not exist."},
+	control.PrimaryInterface:    {0, "OperationNotPermitted", "The network interface '{s}' at device index 0 cannot be detached."},
+	control.PrimaryAddress:      {0, "InvalidParameterValue", "The primary private IP address {s} of network interface {d} cannot be unassigned."},
+	control.AddressNotAssigned:  {0, "InvalidParameterValue", "Some of the specified addresses are not assigned to interface {d}: {s}"},
+	control.DeviceInUse:         {0, "InvalidParameterValue", "Instance '{s}' already has an interface attached at device index '{d}'."},
+	control.SubnetWithoutIPv6:   {0, "InvalidParameterValue", "The subnet '{s}' does not have an IPv6 CIDR block."},
+	control.StopProtected:       {0, "OperationNotPermitted", "The instance '{s}' may not be stopped. Modify its 'disableApiStop' instance attribute and try again."},
+	control.SpotOnce:            {0, "UnsupportedOperation", "You can't stop the Spot Instance '{s}' because it is associated with a one-time Spot Instance request. You can only stop Spot Instances associated with persistent Spot Instance requests."},
+	control.HibernationOff:      {0, "UnsupportedHibernationConfiguration", "The instance '{s}' is not configured for hibernation."},
 	control.ResourceNotFound:    {0, "InvalidID", "The ID '{s}' is not valid"},
 	control.AssociationNotFound: {0, "InvalidAssociationID.NotFound", "An invalid association-id of '{s}' was given"},
 	control.IncorrectState:      {0, "IncorrectInstanceState", "The instance '{s}' is not in a state that permits this operation: it is {d}."},
@@ -93,6 +105,10 @@ var wordings = map[control.Reason]wording{
 	control.IdempotencyMismatch: {0, "IdempotentParameterMismatch", "Arguments on this idempotent request are inconsistent with arguments used in previous request(s)."},
 	control.AddressInUse:        {0, "InvalidIPAddress.InUse", "Address {s} is in use."},
 	control.NoAddressLeft:       {0, "InsufficientFreeAddressesInSubnet", "There are not enough free addresses in {s} to satisfy the request."},
+	control.SessionExpired:      {0, "RequestExpired", "Request has expired."},
+	control.SessionRevoked:      {http.StatusUnauthorized, "AuthFailure", "AWS was not able to validate the provided access credentials"},
+	control.PolicyTooLarge:      {0, "PackedPolicyTooLarge", "The policy is too large."},
+	control.PolicyMalformed:     {0, "MalformedPolicyDocument", "The policy is not in the correct format."},
 	control.Unavailable:         {http.StatusServiceUnavailable, "Unavailable", "The service is unavailable. Please try again shortly."},
 }
 
@@ -123,6 +139,8 @@ func word(e *control.Error, requestID string) *failure {
 		w = wording{0, "InvalidLaunchTemplateName.NotFoundException", "At least one of the launch templates specified in the request does not exist."}
 	case e.Reason == control.TemplateNotFound && e.Detail != "":
 		w = wording{0, "InvalidLaunchTemplateId.VersionNotFound", "Could not find launch template version {d} of {s}"}
+	case e.Reason == control.InvalidValue && e.Subject == "address":
+		w.text = "Address {d} does not fall within the subnet's address range"
 	case e.Reason == control.InvalidTagKey && e.Detail == "shown":
 		w.text = strings.Replace(shownTagText, "%s", "{s}", 1)
 	case e.Reason == control.Denied:

@@ -49,6 +49,10 @@ type bench struct {
 	key     string
 	secret  string
 	region  string
+	mu      sync.Mutex // guards audited
+	audited []control.Entry
+	// together: calls are made at once, and their lines cannot be told apart.
+	together bool
 }
 
 // locked lets calls at once read the same numbers.
@@ -79,9 +83,15 @@ func newBench(t *testing.T) *bench {
 	random := &locked{r: rand.NewChaCha8([32]byte{'e', 'c', '2'})}
 	b.control = control.New(control.Config{
 		DB: db, Random: random, Logger: log, Now: func() time.Time { return b.now },
+		Audit: func(e control.Entry) error {
+			b.mu.Lock()
+			defer b.mu.Unlock()
+			b.audited = append(b.audited, e)
+			return nil
+		},
 		Places: map[string]control.Place{"ec2": {
 			Zone: "us-east-1a", ZoneID: "use1-az4", VPC: instance.VPC{ID: "vpc-0123456789abcdef0", IPv4: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/16")}},
-			Subnet:         instance.Subnet{ID: "subnet-0123456789abcdef0", IPv4: netip.MustParsePrefix("10.0.1.0/24")},
+			Subnet:         instance.Subnet{ID: "subnet-0123456789abcdef0", IPv4: netip.MustParsePrefix("10.0.1.0/24"), IPv6: []netip.Prefix{netip.MustParsePrefix("2001:db8:1::/64")}},
 			SecurityGroups: []instance.SecurityGroup{{ID: "sg-0123456789abcdef0", Name: "default"}},
 		}},
 	})
@@ -144,7 +154,15 @@ func (b *bench) form(form url.Values) (int, string) {
 func (b *bench) do(r *http.Request) (int, string) {
 	b.t.Helper()
 	w := httptest.NewRecorder()
+	b.mu.Lock()
+	before := len(b.audited)
+	b.mu.Unlock()
 	b.handler.ServeHTTP(w, r)
+	b.mu.Lock()
+	if lines := len(b.audited) - before; w.Code == http.StatusOK && lines != 1 && !b.together {
+		b.t.Errorf("one call has %d lines in the audit log: %+v", lines, b.audited[before:])
+	}
+	b.mu.Unlock()
 	if got := w.Header().Get("Content-Type"); got != "text/xml;charset=UTF-8" {
 		b.t.Errorf("Content-Type = %q", got)
 	}

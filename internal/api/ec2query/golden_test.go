@@ -80,6 +80,23 @@ func TestReplies(t *testing.T) {
 	say("TerminateInstances", "InstanceId.1", id, "InstanceId.2", ids[1])
 	golden("DescribeInstances-terminated", b.ok("DescribeInstances", "InstanceId.1", id))
 
+	nic := all(t, say("CreateNetworkInterface", "SubnetId", "subnet-0123456789abcdef0", "Description", "by itself", "SecurityGroupId.1", "sg-0123456789abcdef0",
+		"PrivateIpAddresses.1.PrivateIpAddress", "10.0.1.100", "PrivateIpAddresses.1.Primary", "true", "SecondaryPrivateIpAddressCount", "1", "Ipv6AddressCount", "1",
+		"TagSpecification.1.ResourceType", "network-interface", "TagSpecification.1.Tag.1.Key", "a", "TagSpecification.1.Tag.1.Value", "b", "ClientToken", "n1"), "networkInterfaceId")[0]
+	holder := b.launch("NetworkInterface.1.DeviceIndex", "0", "NetworkInterface.1.Ipv6Addresses.1.Ipv6Address", "2001:db8:1::99", "NetworkInterface.1.Ipv4PrefixCount", "1",
+		"NetworkInterface.2.DeviceIndex", "1", "NetworkInterface.2.NetworkCardIndex", "1", "NetworkInterface.2.PrivateIpAddress", "10.0.1.110", "NetworkInterface.2.PrivateIpAddresses.1.PrivateIpAddress", "10.0.1.111",
+		"NetworkInterface.2.Description", "second", "NetworkInterface.2.DeleteOnTermination", "false")
+	say("AttachNetworkInterface", "NetworkInterfaceId", nic, "InstanceId", holder, "DeviceIndex", "2")
+	say("AssignPrivateIpAddresses", "NetworkInterfaceId", nic, "PrivateIpAddress.1", "10.0.1.120", "Ipv4PrefixCount", "1")
+	say("AssignIpv6Addresses", "NetworkInterfaceId", nic, "Ipv6AddressCount", "2", "Ipv6PrefixCount", "1")
+	say("DescribeNetworkInterfaces")
+	say("UnassignIpv6Addresses", "NetworkInterfaceId", nic, "Ipv6Addresses.1", "2001:db8:1::10")
+	say("UnassignPrivateIpAddresses", "NetworkInterfaceId", nic, "PrivateIpAddress.1", "10.0.1.120")
+	say("ModifyNetworkInterfaceAttribute", "NetworkInterfaceId", nic, "Description.Value", "changed")
+	say("DetachNetworkInterface", "AttachmentId", "eni-attach-"+strings.TrimPrefix(nic, "eni-"))
+	say("DeleteNetworkInterface", "NetworkInterfaceId", nic)
+	b.ok("TerminateInstances", "InstanceId.1", holder)
+
 	image := all(t, say("RegisterImage", "Name", "made-here", "ImdsSupport", "v2.0", "Architecture", "x86_64", "RootDeviceName", "/dev/sda1", "EnaSupport", "true"), "imageId")[0]
 	say("ModifyImageAttribute", "ImageId", plain, "ImdsSupport.Value", "v2.0")
 	say("DescribeImageAttribute", "ImageId", plain, "Attribute", "imdsSupport")

@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"strings"
 
+	"openimds/internal/control"
 	"openimds/internal/instance"
 	"openimds/internal/state"
 )
@@ -112,13 +113,16 @@ type interfaceXML struct {
 	Attachment      attachmentXML   `xml:"attachment"`
 	Association     *associationXML `xml:"association"`
 	Addresses       []addressXML    `xml:"privateIpAddressesSet>item"`
+	IPv4Prefixes    []ipv4Net       `xml:"ipv4PrefixSet>item"`
 	IPv6            []ipv6XML       `xml:"ipv6AddressesSet>item"`
+	IPv6Prefixes    []ipv6Net       `xml:"ipv6PrefixSet>item"`
 	Type            string          `xml:"interfaceType"`
 }
 
 type attachmentXML struct {
 	ID     string `xml:"attachmentId"`
 	Device int    `xml:"deviceIndex"`
+	Card   int    `xml:"networkCardIndex"`
 	Status string `xml:"status"`
 	Delete bool   `xml:"deleteOnTermination"`
 }
@@ -150,10 +154,11 @@ func instanceView(in *state.Instance) instanceXML {
 	s := &in.Spec
 	v := instanceXML{
 		InstanceID: s.ID, ImageID: s.Image.ID, State: stateView(stateOf(in)), KeyName: in.KeyName, LaunchIndex: s.LaunchIndex,
-		Type: s.Type, LaunchTime: stamp(s.Started), Monitoring: "disabled", SourceDestCheck: true,
+		Type: s.Type, LaunchTime: stamp(s.Started), Monitoring: "disabled", SourceDestCheck: in.Attributes["sourceDestCheck"] != "false",
 		Placement:    placementXML{s.Zone, s.ZoneID, s.Placement.GroupName, "default", s.Placement.HostID, s.Placement.Partition},
 		Architecture: architectureOf(in), RootDeviceType: "ebs", Virtualization: "hvm", ClientToken: in.ClientToken,
-		Tags: tagsView(s.Tags), Hypervisor: cmp.Or(s.Machine.System, "xen"), ENASupport: true, PlatformDetails: "Linux/UNIX",
+		Tags: tagsView(s.Tags), Hypervisor: cmp.Or(s.Machine.System, "xen"), ENASupport: in.Attributes["enaSupport"] != "false",
+		EBSOptimized: in.Attributes["ebsOptimized"] == "true", Enclave: in.Attributes["enclaveOptions"] == "true", PlatformDetails: "Linux/UNIX",
 		Hibernation: s.Machine.Hibernation, MetadataOptions: optionsView(in, false),
 	}
 	if v.Hypervisor == "nitro" {
@@ -207,7 +212,16 @@ func interfaceView(s *instance.Instance, f *instance.Interface) interfaceXML {
 	v := interfaceXML{
 		ID: f.ID, SubnetID: f.Subnet.ID, VPCID: f.VPC.ID, Owner: owner, Status: "in-use", MAC: f.MAC,
 		PrivateDNSName: privateName(s, f), SourceDestCheck: true, Type: "interface",
-		Attachment: attachmentXML{strings.Replace(f.ID, "eni-", "eni-attach-", 1), f.Device, "attached", true},
+		Attachment: attachmentXML{ID: control.AttachmentID(f.ID), Device: f.Device, Status: "attached", Delete: true},
+	}
+	if f.Card != nil {
+		v.Attachment.Card = *f.Card
+	}
+	for _, p := range f.IPv4Prefixes {
+		v.IPv4Prefixes = append(v.IPv4Prefixes, ipv4Net{p.String()})
+	}
+	for _, p := range f.IPv6Prefixes {
+		v.IPv6Prefixes = append(v.IPv6Prefixes, ipv6Net{p.String()})
 	}
 	for _, g := range f.SecurityGroups {
 		v.Groups = append(v.Groups, groupXML(g))
@@ -240,6 +254,8 @@ func privateName(s *instance.Instance, f *instance.Interface) string {
 		return s.Hostname
 	case len(f.IPv4) > 0:
 		name = "ip-" + strings.ReplaceAll(f.IPv4[0].String(), ".", "-")
+	case s.ID == "":
+		return "" // an interface of IPv6 that no instance has
 	default:
 		name = s.ID
 	}

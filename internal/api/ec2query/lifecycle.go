@@ -36,35 +36,39 @@ func transitions(all []control.Transition, err error, meanwhile string) (respons
 	return out, nil
 }
 
-func startInstances(c *call, p *instancesIn) (response, error) {
-	if err := checkInstanceIDs(p.InstanceIDs...); err != nil {
+// move moves all the instances, or none.
+func (c *call) move(m control.Move, meanwhile string) (response, error) {
+	if err := checkInstanceIDs(m.IDs...); err != nil {
 		return nil, err
 	}
-	all, err := c.cfg.Control.Start(c.ctx, c.caller, p.InstanceIDs)
-	return transitions(all, err, "pending")
+	all, err := c.cfg.Control.Move(c.ctx, c.caller, m)
+	return transitions(all, err, meanwhile)
 }
 
-func stopInstances(c *call, p *instancesIn) (response, error) {
-	if err := checkInstanceIDs(p.InstanceIDs...); err != nil {
-		return nil, err
+func startInstances(c *call, p *instancesIn) (response, error) {
+	return c.move(control.Move{IDs: p.InstanceIDs, To: control.ToStart}, "pending")
+}
+
+type stopIn struct {
+	instancesIn
+	Hibernate bool     `q:"Hibernate"`
+	Force     bool     `q:"Force"` // there is no system that could hang
+	SkipOS    anything `q:"SkipOsShutdown"`
+}
+
+func stopInstances(c *call, p *stopIn) (response, error) {
+	if p.Hibernate && p.Force {
+		return nil, invalid("InvalidParameterCombination", "The parameters Hibernate and Force may not be used together")
 	}
-	all, err := c.cfg.Control.Stop(c.ctx, c.caller, p.InstanceIDs)
-	return transitions(all, err, "stopping")
+	return c.move(control.Move{IDs: p.InstanceIDs, To: control.ToStop, Hibernate: p.Hibernate}, "stopping")
 }
 
 func terminateInstances(c *call, p *instancesIn) (response, error) {
-	if err := checkInstanceIDs(p.InstanceIDs...); err != nil {
-		return nil, err
-	}
-	all, err := c.cfg.Control.Terminate(c.ctx, c.caller, p.InstanceIDs, true)
-	return transitions(all, err, "shutting-down")
+	return c.move(control.Move{IDs: p.InstanceIDs, To: control.ToTerminate}, "shutting-down")
 }
 
 func rebootInstances(c *call, p *instancesIn) (response, error) {
-	if err := checkInstanceIDs(p.InstanceIDs...); err != nil {
-		return nil, err
-	}
-	if _, err := c.cfg.Control.Reboot(c.ctx, c.caller, p.InstanceIDs); err != nil {
+	if _, err := c.move(control.Move{IDs: p.InstanceIDs, To: control.ToReboot}, ""); err != nil {
 		return nil, err
 	}
 	return &done{Return: true}, nil

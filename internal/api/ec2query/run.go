@@ -6,7 +6,6 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"maps"
-	"net/netip"
 	"net/url"
 	"regexp"
 	"slices"
@@ -33,6 +32,19 @@ type launchData struct {
 	Options        optionsIn   `q:"MetadataOptions"`
 	Market         marketIn    `q:"InstanceMarketOptions"`
 	KeepFromEnding bool        `q:"DisableApiTermination"`
+	Disks          []diskIn    `q:"BlockDeviceMapping"`
+	Hibernation    struct {
+		Configured bool `q:"Configured"`
+	} `q:"HibernationOptions"`
+	Monitoring struct {
+		Enabled bool `q:"Enabled"`
+	} `q:"Monitoring"`
+	Enclave struct {
+		Enabled *bool `q:"Enabled"`
+	} `q:"EnclaveOptions"`
+	KeepRunning  *bool  `q:"DisableApiStop"`
+	Shutdown     string `q:"InstanceInitiatedShutdownBehavior"`
+	EBSOptimized *bool  `q:"EbsOptimized"`
 }
 
 type runIn struct {
@@ -42,42 +54,41 @@ type runIn struct {
 	ClientToken string       `q:"ClientToken"`
 	SubnetID    string       `q:"SubnetId"`
 	PrivateIP   string       `q:"PrivateIpAddress"`
+	IPv6        []nicIPv6In  `q:"Ipv6Address"`
+	MoreIPv6    int          `q:"Ipv6AddressCount"`
 	Template    *templateRef `q:"LaunchTemplate"`
 }
 
 type placementIn struct {
 	Zone      string   `q:"AvailabilityZone"`
 	ZoneID    anything `q:"AvailabilityZoneId"`
-	GroupName anything `q:"GroupName"`
+	GroupName string   `q:"GroupName"`
 	GroupID   anything `q:"GroupId"`
 	Tenancy   anything `q:"Tenancy"`
 	Affinity  anything `q:"Affinity"`
-	HostID    anything `q:"HostId"`
-	Partition anything `q:"PartitionNumber"`
+	HostID    string   `q:"HostId"`
+	Partition int      `q:"PartitionNumber"`
 }
 
 type marketIn struct {
-	Type string   `q:"MarketType"`
-	Spot anything `q:"SpotOptions"`
+	Type string `q:"MarketType"`
+	Spot spotIn `q:"SpotOptions"`
 }
 
-// nicIn is a network interface to launch with; what is anything has no effect.
-type nicIn struct {
-	Device      int        `q:"DeviceIndex"`
-	SubnetID    string     `q:"SubnetId"`
-	GroupIDs    []string   `q:"SecurityGroupId"`
-	PrivateIP   string     `q:"PrivateIpAddress"`
-	Addresses   []nicIPsIn `q:"PrivateIpAddresses"`
-	Public      anything   `q:"AssociatePublicIpAddress"`
-	Delete      anything   `q:"DeleteOnTermination"`
-	Description anything   `q:"Description"`
-	Type        anything   `q:"InterfaceType"`
-	Card        anything   `q:"NetworkCardIndex"`
+type spotIn struct {
+	Type     string   `q:"SpotInstanceType"`
+	Behavior string   `q:"InstanceInterruptionBehavior"`
+	Price    anything `q:"MaxPrice"`
+	Until    anything `q:"ValidUntil"`
+	Minutes  anything `q:"BlockDurationMinutes"`
 }
 
-type nicIPsIn struct {
-	Address string `q:"PrivateIpAddress"`
-	Primary bool   `q:"Primary"`
+// diskIn is a disk to launch with.
+type diskIn struct {
+	Device  string    `q:"DeviceName,required"`
+	Virtual string    `q:"VirtualName"`
+	EBS     *anything `q:"Ebs"`
+	None    *string   `q:"NoDevice"`
 }
 
 type templateRef struct {
@@ -114,9 +125,13 @@ func runInstances(c *call, asked *runIn) (response, error) {
 		if p, err = c.overTemplate(t.parameters); err != nil {
 			return nil, err
 		}
+		l.From, l.Overridden = t.of, c.overridden()
 		if l.Tags, err = launchTags(t.Tags); err != nil {
 			return nil, err
 		}
+	}
+	if err := p.nameGroups(c.cfg.Control.Place(dialect)); err != nil {
+		return nil, err
 	}
 	if err := p.fill(&l); err != nil {
 		return nil, err
@@ -132,9 +147,6 @@ func runInstances(c *call, asked *runIn) (response, error) {
 	}
 	if err := p.checkPlace(c.caller.Region); err != nil {
 		return nil, err
-	}
-	if l.Address.IsValid() && !c.cfg.Control.Place(dialect).Subnet.IPv4.Contains(l.Address) {
-		return nil, invalid("InvalidParameterValue", "Address "+l.Address.String()+" does not fall within the subnet's address range")
 	}
 	launched, err := c.cfg.Control.Launch(c.ctx, c.caller, l)
 	if err != nil {
@@ -175,14 +187,13 @@ func (p *runIn) fill(l *control.Launch) error {
 	if l.Type = cmp.Or(p.InstanceType, "m1.small"); !instanceTypes.MatchString(l.Type) {
 		return invalid("InvalidParameterValue", "Invalid value '"+clip(l.Type)+"' for InstanceType.")
 	}
-	switch p.Market.Type {
-	case "":
-	case "spot":
-		l.Spot = true
-	default:
-		return badValue("MarketType", p.Market.Type)
+	err := p.attributes(l)
+	if err != nil {
+		return err
 	}
-	var err error
+	if l.Disks, err = disks(p.Disks); err != nil {
+		return err
+	}
 	if l.UserData, err = userData(p.UserData); err != nil {
 		return err
 	}
@@ -194,47 +205,15 @@ func (p *runIn) fill(l *control.Launch) error {
 	return p.network(l)
 }
 
-// network takes the primary interface, from its own parameters or from those
-// of the instance.
-func (p *runIn) network(l *control.Launch) error {
-	subnet, groups, address := p.SubnetID, p.GroupIDs, p.PrivateIP
-	if len(p.Interfaces) > 0 {
-		nic := p.Interfaces[0]
-		switch {
-		case len(p.Interfaces) > 1 || nic.Device != 0:
-			return invalid("UnsupportedOperation", "Only the primary network interface, with device index 0, may be specified at launch.")
-		case subnet != "" || address != "":
-			return invalid("InvalidParameterCombination", "Network interfaces and an instance-level subnet ID may not be specified on the same request")
-		case len(groups) > 0:
-			return invalid("InvalidParameterCombination", "Network interfaces and an instance-level security groups may not be specified on the same request")
+// nameGroups finds the ids of the groups that are named by their names.
+func (p *runIn) nameGroups(place control.Place) error {
+	for _, name := range p.GroupNames {
+		i := slices.IndexFunc(place.SecurityGroups, func(g instance.SecurityGroup) bool { return g.Name == name })
+		if i < 0 {
+			return invalid("InvalidGroup.NotFound", "The security group '"+clip(name)+"' does not exist")
 		}
-		subnet, groups, address = nic.SubnetID, nic.GroupIDs, nic.PrivateIP
-		for _, a := range nic.Addresses {
-			if a.Primary || address == "" && len(nic.Addresses) == 1 {
-				address = a.Address
-			}
-		}
+		p.GroupIDs = append(p.GroupIDs, place.SecurityGroups[i].ID)
 	}
-	if subnet != "" && !strings.HasPrefix(subnet, "subnet-") {
-		return malformed("InvalidSubnetID.Malformed", subnet, "subnet-")
-	}
-	for _, g := range groups {
-		if !strings.HasPrefix(g, "sg-") {
-			return malformed("InvalidGroupId.Malformed", g, "sg-")
-		}
-	}
-	l.Subnet, l.SecurityGroups = subnet, groups
-	if address == "" {
-		return nil
-	}
-	a, err := netip.ParseAddr(address)
-	if err != nil || !a.Is4() {
-		return badValue("address", address)
-	}
-	if l.Max > 1 {
-		return invalid("InvalidParameterCombination", "A private IP address cannot be given to more than one instance")
-	}
-	l.Address = a
 	return nil
 }
 

@@ -32,7 +32,30 @@ type dataXML struct {
 	Tags           *templateTagsXML  `xml:"tagSpecificationSet"`
 	Market         *marketXML        `xml:"instanceMarketOptions"`
 	KeepFromEnding bool              `xml:"disableApiTermination,omitempty"`
+	KeepRunning    *bool             `xml:"disableApiStop"`
+	Shutdown       string            `xml:"instanceInitiatedShutdownBehavior,omitempty"`
+	EBSOptimized   *bool             `xml:"ebsOptimized"`
+	Monitoring     *onXML            `xml:"monitoring"`
+	Hibernation    *configuredXML    `xml:"hibernationOptions"`
+	Disks          *templateDisksXML `xml:"blockDeviceMappingSet"`
 	Options        *templateOptions  `xml:"metadataOptions"`
+}
+
+type onXML struct {
+	Enabled bool `xml:"enabled"`
+}
+
+type configuredXML struct {
+	Configured bool `xml:"configured"`
+}
+
+type templateDisksXML struct {
+	Items []templateDisk `xml:"item"`
+}
+
+type templateDisk struct {
+	Device  string `xml:"deviceName"`
+	Virtual string `xml:"virtualName,omitempty"`
 }
 
 type profileNameXML struct {
@@ -53,10 +76,11 @@ type templateNICsXML struct {
 }
 
 type templateNIC struct {
-	Device    int       `xml:"deviceIndex"`
-	SubnetID  string    `xml:"subnetId,omitempty"`
-	PrivateIP string    `xml:"privateIpAddress,omitempty"`
-	Groups    *itemsXML `xml:"groupSet"`
+	Device             int       `xml:"deviceIndex"`
+	NetworkInterfaceID string    `xml:"networkInterfaceId,omitempty"`
+	SubnetID           string    `xml:"subnetId,omitempty"`
+	PrivateIP          string    `xml:"privateIpAddress,omitempty"`
+	Groups             *itemsXML `xml:"groupSet"`
 }
 
 type templateTagsXML struct {
@@ -92,6 +116,19 @@ func versionView(t *state.Template, v state.TemplateVersion) (versionXML, error)
 		ImageID: data.ImageID, InstanceType: data.InstanceType, KeyName: data.KeyName, UserData: data.UserData,
 		Groups: items(data.GroupIDs), KeepFromEnding: data.KeepFromEnding,
 	}
+	x.KeepRunning, x.Shutdown, x.EBSOptimized = data.KeepRunning, data.Shutdown, data.EBSOptimized
+	if data.Monitoring.Enabled {
+		x.Monitoring = &onXML{true}
+	}
+	if data.Hibernation.Configured {
+		x.Hibernation = &configuredXML{true}
+	}
+	for _, d := range data.Disks {
+		if x.Disks == nil {
+			x.Disks = &templateDisksXML{}
+		}
+		x.Disks.Items = append(x.Disks.Items, templateDisk{d.Device, d.Virtual})
+	}
 	if p := data.Profile; p != nil {
 		x.Profile = &profileNameXML{p.ARN, p.Name}
 	}
@@ -108,7 +145,11 @@ func versionView(t *state.Template, v state.TemplateVersion) (versionXML, error)
 		if x.Interfaces == nil {
 			x.Interfaces = &templateNICsXML{}
 		}
-		x.Interfaces.Items = append(x.Interfaces.Items, templateNIC{n.Device, n.SubnetID, n.PrivateIP, items(n.GroupIDs)})
+		nic := templateNIC{NetworkInterfaceID: n.ID, SubnetID: n.SubnetID, PrivateIP: n.PrivateIP, Groups: items(n.GroupIDs)}
+		if n.Device != nil {
+			nic.Device = *n.Device
+		}
+		x.Interfaces.Items = append(x.Interfaces.Items, nic)
 	}
 	for _, s := range data.Tags {
 		if x.Tags == nil {

@@ -37,6 +37,7 @@ func (r templateRef) ref() (control.TemplateRef, error) {
 type launchTemplate struct {
 	launchData
 	parameters map[string]string
+	of         *state.Template
 }
 
 // template finds what a launch names.
@@ -57,7 +58,7 @@ func (c *call) template(r templateRef) (*launchTemplate, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &launchTemplate{*data, v.Parameters}, nil
+	return &launchTemplate{*data, v.Parameters, t}, nil
 }
 
 func decodeData(parameters map[string]string) (*launchData, error) {
@@ -73,8 +74,7 @@ func decodeData(parameters map[string]string) (*launchData, error) {
 	return data, decode(tree, data, slices.Concat(templateWithoutEffect, launchWithoutEffect))
 }
 
-// data takes what a template is made of out of the parameters, and checks it
-// as far as that can be done before a launch.
+// data takes what a template is made of out of the parameters, and checks it.
 func (c *call) data() (map[string]string, error) {
 	parameters := map[string]string{}
 	for name := range c.values {
@@ -85,18 +85,24 @@ func (c *call) data() (map[string]string, error) {
 	if len(parameters) == 0 {
 		return nil, missing("LaunchTemplateData")
 	}
+	return parameters, CheckTemplate(parameters)
+}
+
+// CheckTemplate checks what a launch template is made of as far as that can be
+// done before a launch.
+func CheckTemplate(parameters map[string]string) error {
 	data, err := decodeData(parameters)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	if _, err := data.Options.options(); err != nil {
-		return nil, err
+		return err
 	}
 	if _, err := launchTags(data.Tags); err != nil {
-		return nil, err
+		return err
 	}
 	_, err = userData(data.UserData)
-	return parameters, err
+	return err
 }
 
 type createTemplateIn struct {
@@ -156,7 +162,7 @@ type createVersionIn struct {
 	Name        string   `q:"LaunchTemplateName"`
 	Source      string   `q:"SourceVersion"`
 	Description string   `q:"VersionDescription"`
-	ClientToken anything `q:"ClientToken"`
+	ClientToken string   `q:"ClientToken"`
 	Data        anything `q:"LaunchTemplateData,required"`
 }
 
@@ -174,13 +180,18 @@ func createLaunchTemplateVersion(c *call, p *createVersionIn) (response, error) 
 	if err != nil {
 		return nil, err
 	}
-	t, err := c.cfg.Control.AddTemplateVersion(c.ctx, c.caller, ref, p.Description, p.Source, func(source map[string]string) map[string]string {
-		return overSource(source, parameters)
+	t, number, err := c.cfg.Control.AddTemplateVersion(c.ctx, c.caller, ref, control.NewVersion{
+		Description: p.Description, Source: p.Source, ClientToken: p.ClientToken, Sum: c.sum(),
+		Parameters: func(source map[string]string) map[string]string { return overSource(source, parameters) },
 	})
 	if err != nil {
 		return nil, err
 	}
-	v, err := versionView(t, t.Versions[len(t.Versions)-1])
+	made, err := control.TemplateVersion(t, strconv.Itoa(number))
+	if err != nil {
+		return nil, err
+	}
+	v, err := versionView(t, *made)
 	return &versionOut{Version: v}, err
 }
 

@@ -73,7 +73,8 @@ func newBed(t *testing.T) *bed {
 		Places: map[string]control.Place{"ecs": {
 			Zone: "cn-hangzhou-i", Network: "default", Sources: netip.MustParsePrefix("127.0.1.0/24"),
 			VPC:            instance.VPC{ID: "vpc-bp1test", IPv4: []netip.Prefix{netip.MustParsePrefix("172.16.0.0/12")}},
-			Subnet:         instance.Subnet{ID: "vsw-bp1test", IPv4: netip.MustParsePrefix("172.16.0.0/24")},
+			Subnet:         instance.Subnet{ID: "vsw-bp1test", IPv4: netip.MustParsePrefix("172.16.0.0/24"), IPv6: []netip.Prefix{netip.MustParsePrefix("2001:db8:172::/64")}},
+			Public:         netip.MustParsePrefix("198.51.100.0/24"),
 			SecurityGroups: []instance.SecurityGroup{{ID: "sg-bp1test", Name: "default"}},
 		}},
 	})

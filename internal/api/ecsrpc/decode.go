@@ -3,6 +3,7 @@ package ecsrpc
 import (
 	"encoding/json"
 	"maps"
+	"math"
 	"reflect"
 	"slices"
 	"strconv"
@@ -85,6 +86,12 @@ func decodeText(text, name string, to reflect.Value) error {
 			return invalid(name)
 		}
 		to.SetInt(n)
+	case reflect.Float64:
+		n, err := strconv.ParseFloat(text, 64)
+		if err != nil || math.IsNaN(n) || math.IsInf(n, 0) {
+			return invalid(name)
+		}
+		to.SetFloat(n)
 	case reflect.Bool:
 		switch strings.ToLower(text) {
 		case "true":

@@ -1,6 +1,7 @@
 package ecsrpc
 
 import (
+	"cmp"
 	"context"
 	"encoding/base64"
 	"net/http"
@@ -175,6 +176,16 @@ type describeInstancesReply struct {
 	TotalCount int            `p:"TotalCount"`
 }
 
+// asked returns the caller's instances with the given ids, or all, by id.
+func (r *request) asked(ids []string) ([]*state.Instance, error) {
+	if len(ids) == 0 {
+		return r.Control.Instances(r.caller)
+	}
+	all, err := r.Control.InstancesNamed(r.caller, ids)
+	slices.SortFunc(all, func(a, b *state.Instance) int { return cmp.Compare(a.Spec.ID, b.Spec.ID) })
+	return all, err
+}
+
 func describeInstances(_ context.Context, r *request, in describeInstancesInput) (any, error) {
 	if err := in.check(); err != nil {
 		return nil, err
@@ -190,7 +201,7 @@ func describeInstances(_ context.Context, r *request, in describeInstancesInput)
 			size = min(max(*in.MaxResults, 10), 100)
 		}
 	}
-	all, err := r.Control.Instances(r.caller)
+	all, err := r.asked(in.IDs)
 	if err != nil {
 		return nil, err
 	}
@@ -260,7 +271,7 @@ func describeInstanceAttribute(_ context.Context, r *request, in oneInstance) (a
 	return instanceAttributes{
 		ID: v.ID, Name: v.Name, HostName: v.HostName, Description: v.Description, Status: v.Status, Region: v.Region, Zone: v.Zone,
 		Type: v.Type, CPU: v.CPU, Memory: v.Memory, Image: v.Image, Serial: v.Serial, NetworkType: v.NetworkType,
-		ChargeType: v.ChargeType, InternetCharge: v.InternetCharge, BandwidthIn: v.BandwidthIn, Created: v.Created, Expires: v.Expires,
+		ChargeType: v.ChargeType, InternetCharge: v.InternetCharge, BandwidthIn: v.BandwidthIn, BandwidthOut: v.BandwidthOut, Credit: v.Credit, Created: v.Created, Expires: v.Expires,
 		IOOptimized: "optimized", StoppedMode: v.StoppedMode, Groups: v.Groups, Public: v.Public, VPC: v.VPC,
 	}, nil
 }
@@ -274,7 +285,7 @@ func describeUserData(_ context.Context, r *request, in oneInstance) (any, error
 		Region string `p:"RegionId"`
 		ID     string `p:"InstanceId"`
 		Data   string `p:"UserData"`
-	}{found.Spec.Region, found.Spec.ID, base64.StdEncoding.EncodeToString(found.Spec.UserData)}, nil
+	}{found.Spec.Region, found.Spec.ID, base64.StdEncoding.EncodeToString(found.UserData())}, nil
 }
 
 // describeRegions names the one region of this service, and ourselves as its

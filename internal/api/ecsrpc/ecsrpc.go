@@ -127,16 +127,23 @@ func (s *server) verify(r *http.Request, body []byte) (control.Caller, alisign.R
 	var caller control.Caller
 	signed, err := alisign.Verify(r, body, alisign.Config{
 		Now: s.Now(), Nonces: s.nonces,
-		Lookup: func(id, _ string) (alisign.Credentials, error) {
-			secret, found, err := s.Control.Principal("ecs", id)
+		Lookup: func(id, token string) (alisign.Credentials, error) {
+			secret, found, err := s.Control.Principal("ecs", id, token)
 			if err != nil {
+				if isReason(err, control.SessionExpired) {
+					return alisign.Credentials{}, &alisign.Error{Code: alisign.ExpiredSecurityToken, Message: "Specified SecurityToken is expired."}
+				}
 				if isUnauthenticated(err) {
 					return alisign.Credentials{}, alisign.ErrUnknownKey
 				}
 				return alisign.Credentials{}, err
 			}
 			caller = found
-			return alisign.Credentials{AccessKeyID: id, AccessKeySecret: secret}, nil
+			k := alisign.Credentials{AccessKeyID: id, AccessKeySecret: secret}
+			if found.Session != nil {
+				k.SecurityToken = token // the key was found in it
+			}
+			return k, nil
 		},
 	})
 	return caller, signed, err

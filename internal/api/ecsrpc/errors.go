@@ -53,11 +53,23 @@ var reasons = map[control.Reason]wireError{
 	control.ImageNotFound:       {404, "InvalidImageId.NotFound", "The specified ImageId does not exist."},
 	control.KeyPairNotFound:     {400, "InvalidKeyPairName.NotFound", "The specified KeyPairName does not exist."},
 	control.KeyPairExists:       {400, "KeyPair.AlreadyExist", "The key pair already exist."},
+	control.KeyPairOnWindows:    {403, "DependencyViolation.WindowsInstance", "The instance creation is Windows, cannot use SSH key pair to login."},
 	control.RoleNotFound:        {404, "InvalidRamRole.NotFound", "The specified RAMRoleName does not exist."},
 	control.RoleAttached:        {403, "InvalidInstance.RoleAlreadyAttached", "The specified instance already has a RAM role."},
 	control.TemplateNotFound:    {404, "InvalidLaunchTemplate.NotFound", "The specified LaunchTemplate does not exist."},
 	control.TemplateExists:      {400, "InvalidLaunchTemplateName.Duplicate", "The specified LaunchTemplateName already exists."},
 	control.InterfaceNotFound:   {404, "InvalidEniId.NotFound", "The specified NetworkInterfaceId does not exist."},
+	control.ImageExists:         {400, "InvalidImageName.Duplicated", "The specified Image name has already been used."},
+	control.InterfaceInUse:      {400, "InvalidOperation.InvalidEniState", "The NetworkInterface %s is in use."},
+	control.AttachmentNotFound:  {404, "InvalidEniId.NotFound", "The specified NetworkInterfaceId does not exist."},
+	control.PrimaryInterface:    {400, "InvalidOperation.InvalidEniType", "The primary NetworkInterface cannot be detached."},
+	control.PrimaryAddress:      {400, "InvalidOperation.PrimaryIp", "The primary private IP address cannot be taken away."},
+	control.AddressNotAssigned:  {400, "InvalidIp.IpUnassigned", "The specified IP address %s is not assigned."},
+	control.DeviceInUse:         {400, "InvalidParameter", "The instance %s has an interface at that place."},
+	control.SubnetWithoutIPv6:   {400, "InvalidVSwitch.Ipv6NotTurnOn", "The VSwitch %s has no IPv6 CIDR block."},
+	control.StopProtected:       {403, "OperationDenied", "The instance %s may not be stopped."},
+	control.SpotOnce:            {403, "OperationDenied", "The instance %s may not be stopped."},
+	control.HibernationOff:      {403, "OperationDenied", "The instance %s is not configured for hibernation."},
 	control.ResourceNotFound:    {404, "InvalidResourceId.NotFound", "The specified ResourceIds are not found in our records."},
 	control.AssociationNotFound: {404, "InvalidRamRole.NotFound", "The specified RAMRoleName does not exist."},
 	control.IncorrectState:      {403, "IncorrectInstanceStatus", "The current status of the resource does not support this operation."},
@@ -76,6 +88,10 @@ var reasons = map[control.Reason]wireError{
 	control.IdempotencyMismatch: {400, "IdempotentParameterMismatch", "The specified parameters differ from those of the request that used the ClientToken first."},
 	control.AddressInUse:        {400, "InvalidPrivateIpAddress.Duplicated", "The specified private IP address is in use."},
 	control.NoAddressLeft:       {403, "InvalidVSwitchId.IpNotEnough", "The specified VSwitch has not enough IP addresses."},
+	control.SessionExpired:      {400, "InvalidSecurityToken.Expired", "Specified SecurityToken is expired."},
+	control.SessionRevoked:      {400, "InvalidSecurityToken.Malformed", "Specified SecurityToken is malformed."},
+	control.PolicyTooLarge:      {400, "InvalidParameter.PolicyGrammar", "The parameter Policy is too large."},
+	control.PolicyMalformed:     {400, "InvalidParameter.PolicyGrammar", "The parameter Policy has not passed grammar check."},
 	control.Unavailable:         {503, "ServiceUnavailable", "The request has failed due to a temporary failure of the server."},
 }
 
@@ -100,6 +116,9 @@ func toWire(err error) (*wireError, bool) {
 		return &wireError{status, e.Code, e.Message}, true
 	}
 	if e, ok := errors.AsType[*control.Error](err); ok {
+		if e.Reason == control.Denied && e.Subject == "ram:PassRole" {
+			return &wireError{http.StatusForbidden, "InvalidUser.PassRoleForbidden", "The RAM user does not have the privilege to pass a RAM role."}, true
+		}
 		if known, ok := reasons[e.Reason]; ok {
 			known.message = strings.ReplaceAll(known.message, "%s", show(e.Subject))
 			return &known, true

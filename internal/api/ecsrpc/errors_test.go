@@ -42,7 +42,7 @@ func TestReasons(t *testing.T) {
 	if found < 25 || found != len(reasons) {
 		t.Errorf("found %d reasons, have codes for %d", found, len(reasons))
 	}
-	form := regexp.MustCompile(`^[A-Za-z]+(\.[A-Za-z]+)?$`)
+	form := regexp.MustCompile(`^[A-Za-z]+(\.[A-Za-z0-9]+)?$`)
 	for reason, e := range reasons {
 		if !form.MatchString(e.code) || e.status < 400 || e.message == "" || strings.Count(e.message, "%") > 1 {
 			t.Errorf("%s: %+v", reason, e)

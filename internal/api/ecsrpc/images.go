@@ -163,7 +163,7 @@ func createImage(ctx context.Context, r *request, in createImageInput) (any, err
 		image.Platform = "windows"
 	}
 	if in.Instance != "" {
-		from, err := r.Control.Instance(r.caller, in.Instance)
+		from, err := r.Control.Find(r.caller, in.Instance)
 		if err != nil {
 			return nil, err
 		}

@@ -1,6 +1,7 @@
 package ecsrpc
 
 import (
+	"cmp"
 	"maps"
 	"slices"
 	"strconv"
@@ -180,8 +181,8 @@ const never = "2099-12-31T15:59Z"
 
 // hostName falls back to the cloud's own form (ECS-ITEM-003).
 func hostName(in *state.Instance) string {
-	if in.Spec.Hostname != "" {
-		return in.Spec.Hostname
+	if name := in.Hostname(); name != "" {
+		return name
 	}
 	return "iZ" + strings.TrimPrefix(in.Spec.ID, "i-") + "Z"
 }
@@ -247,17 +248,28 @@ func viewInstance(in *state.Instance, withOptions bool) instanceView {
 		ID: s.ID, Name: name(in), HostName: hostName(in), Description: in.Description, Status: status(in),
 		Region: s.Region, Zone: s.Zone, Type: s.Type, Family: typeFamily(s.Type), Image: s.Image.ID,
 		OSName: osName(s.Platform), OSNameEn: osName(s.Platform), OSType: osType(s.Platform), Serial: s.Serial, KeyPair: in.KeyName,
-		NetworkType: "vpc", ChargeType: "PostPaid", InternetCharge: "PayByTraffic", BandwidthIn: -1,
+		NetworkType: "vpc", ChargeType: cmp.Or(in.Attributes["InstanceChargeType"], "PostPaid"),
+		InternetCharge: cmp.Or(in.Attributes["InternetChargeType"], "PayByTraffic"), BandwidthIn: -1,
 		Created: minute(in.Created), Started: minute(s.Started), Expires: never,
 		IOOptimized: true, DeviceAvailable: true, Protected: in.DeletionProtection,
+		AutoRelease: in.Attributes["AutoReleaseTime"], Credit: in.Attributes["CreditSpecification"],
+		DeploymentSet: in.Attributes["DeploymentSetId"], ResourceGroup: in.Attributes["ResourceGroupId"],
 		StoppedMode: "Not-applicable", SpotStrategy: spotStrategy(in), Tags: viewTags(s.Tags),
 		Hibernation: hibernation{s.Machine.Hibernation},
 	}
 	if s.State == "stopped" {
-		v.StoppedMode = "KeepCharging"
+		v.StoppedMode = cmp.Or(in.Attributes["StoppedMode"], "KeepCharging")
 	}
 	v.CPU, v.Memory = hardware(s.Type)
 	v.CPUOptions = cpuView{Cores: max(1, v.CPU/2), Threads: min(2, v.CPU)}
+	number("SpotDuration", in, &v.SpotDuration)
+	number("InternetMaxBandwidthIn", in, &v.BandwidthIn)
+	number("InternetMaxBandwidthOut", in, &v.BandwidthOut)
+	number("CpuOptions.Core", in, &v.CPUOptions.Cores)
+	number("CpuOptions.ThreadsPerCore", in, &v.CPUOptions.Threads)
+	if price, err := strconv.ParseFloat(in.Attributes["SpotPriceLimit"], 64); err == nil {
+		v.SpotPrice = price
+	}
 	if withOptions {
 		v.Metadata = viewOptions(in)
 	}
@@ -268,7 +280,17 @@ func viewInstance(in *state.Instance, withOptions bool) instanceView {
 	return v
 }
 
+// number shows an attribute that was given as a number.
+func number(name string, in *state.Instance, to *int) {
+	if n, err := strconv.Atoi(in.Attributes[name]); err == nil {
+		*to = n
+	}
+}
+
 func spotStrategy(in *state.Instance) string {
+	if kept := in.Attributes["SpotStrategy"]; kept != "" {
+		return kept
+	}
 	if in.Spec.Lifecycle == "spot" {
 		return "SpotAsPriceGo"
 	}

@@ -14,6 +14,8 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+
+	"openimds/internal/control"
 )
 
 const (
@@ -192,29 +194,11 @@ type attachKeyInput struct {
 }
 
 func attachKeyPair(ctx context.Context, r *request, in attachKeyInput) (any, error) {
-	return r.setKeyPair(ctx, in, func(id string) error {
-		i, err := r.Control.Instance(r.caller, id)
-		if err != nil {
-			return err
-		}
-		if i.Spec.Platform == "windows" {
-			return refuse(http.StatusForbidden, "DependencyViolation.WindowsInstance", "The instance creation is Windows, cannot use SSH key pair to login.")
-		}
-		return r.Control.SetKeyPair(ctx, r.caller, id, in.Name)
-	})
+	return r.setKeyPair(ctx, in, false)
 }
 
 func detachKeyPair(ctx context.Context, r *request, in attachKeyInput) (any, error) {
-	return r.setKeyPair(ctx, in, func(id string) error {
-		i, err := r.Control.Instance(r.caller, id)
-		if err != nil {
-			return err
-		}
-		if i.KeyName != in.Name {
-			return refuse(http.StatusBadRequest, "InvalidKeyPairName.NotFound", "The specified KeyPairName is not attached to the instance.")
-		}
-		return r.Control.SetKeyPair(ctx, r.caller, id, "")
-	})
+	return r.setKeyPair(ctx, in, true)
 }
 
 type attachKeyReply struct {
@@ -224,11 +208,15 @@ type attachKeyReply struct {
 	Results []itemResult `p:"Results>Result"`
 }
 
-func (r *request) setKeyPair(_ context.Context, in attachKeyInput, set func(id string) error) (any, error) {
+func (r *request) setKeyPair(ctx context.Context, in attachKeyInput, detach bool) (any, error) {
 	if len(in.IDs) > maxKeyInstances {
 		return nil, refuse(http.StatusBadRequest, "InvalidInstanceIds.ValueNotSupported", "The specified InstanceIds are more than 50.")
 	}
-	results, failed, err := each(in.IDs, "successful", set)
+	if err := checkOnce(in.IDs, "InstanceIds"); err != nil {
+		return nil, err
+	}
+	done, err := r.Control.SetKeyPairs(ctx, r.caller, control.KeyChange{IDs: in.IDs, Name: in.Name, Detach: detach})
+	results, failed := resultsOf(done, "successful")
 	return attachKeyReply{in.Name, len(results), failed, results}, err
 }
 
@@ -240,21 +228,16 @@ type itemResult struct {
 	Success bool   `p:"Success"`
 }
 
-// each does something to one instance after the other. A refusal that is about
-// one of them is its result; any other ends the call.
-func each(ids []string, well string, do func(id string) error) (results []itemResult, failed int, err error) {
-	for _, id := range ids {
-		result := itemResult{id, "200", well, true}
-		if err := do(id); err != nil {
-			_, own := err.(*wireError) //nolint:errorlint // what do itself refuses is not wrapped
-			if !own && !ofItem(err) {
-				return nil, 0, err
-			}
-			e, _ := toWire(err)
-			result = itemResult{id, e.code, e.message, false}
+// resultsOf shows what became of each instance.
+func resultsOf(done []control.Outcome, well string) (results []itemResult, failed int) {
+	for _, o := range done {
+		result := itemResult{o.ID, "200", well, true}
+		if o.Err != nil {
+			e, _ := toWire(o.Err)
+			result = itemResult{o.ID, e.code, e.message, false}
 			failed++
 		}
 		results = append(results, result)
 	}
-	return results, failed, nil
+	return results, failed
 }

@@ -5,7 +5,6 @@ import (
 	"encoding/base64"
 	"fmt"
 	"net/http"
-	"net/netip"
 	"regexp"
 	"slices"
 	"strings"
@@ -33,10 +32,16 @@ type launchInput struct {
 	Role        string   `p:"RamRoleName"`
 	KeyPair     string   `p:"KeyPairName"`
 	optionsInput
-	Tags         []tagInput `p:"Tag"`
-	SpotStrategy string     `p:"SpotStrategy"`
-	Protected    bool       `p:"DeletionProtection"`
-	ClientToken  string     `p:"ClientToken"`
+	shownInput
+	unsupportedInput
+	nicAddresses
+	Interfaces  []nicInput  `p:"NetworkInterface"`
+	SystemDisk  string      `p:"SystemDisk.DiskName"`
+	DataDisks   []diskInput `p:"DataDisk"`
+	Hibernation bool        `p:"HibernationOptions.Configured"`
+	Tags        []tagInput  `p:"Tag"`
+	Protected   bool        `p:"DeletionProtection"`
+	ClientToken string      `p:"ClientToken"`
 }
 
 type runInput struct {
@@ -87,7 +92,7 @@ func runInstances(ctx context.Context, r *request, in runInput) (any, error) {
 
 // batch gives each instance of a batch its names.
 func (in *runInput) batch(l *control.Launch) error {
-	if l.Address.IsValid() && l.Max > 1 {
+	if l.Max > 1 && slices.ContainsFunc(l.Interfaces, named) {
 		return refuse(http.StatusBadRequest, "InvalidPrivateIpAddress", "PrivateIpAddress cannot be specified for more than one instance.")
 	}
 	if len(in.HostNames) > 0 {
@@ -132,6 +137,8 @@ func createInstance(ctx context.Context, r *request, in launchInput) (any, error
 // launch checks the parameters that both actions have.
 func (in *launchInput) launch(r *request) (l control.Launch, err error) {
 	switch {
+	case in.unsupported() != "":
+		return l, refuse(http.StatusBadRequest, "UnsupportedParameter", "The parameter \""+in.unsupported()+"\" is not supported.")
 	case in.Image == "":
 		return l, missing("ImageId")
 	case in.Type == "":
@@ -148,7 +155,7 @@ func (in *launchInput) launch(r *request) (l control.Launch, err error) {
 	windows := image.Platform == "windows"
 	l = control.Launch{
 		Image: in.Image, Type: in.Type, Zone: in.Zone, Role: in.Role, KeyName: in.KeyPair, Name: in.Name, Hostname: in.HostName,
-		Description: in.Description, Subnet: in.VSwitch, SecurityGroups: in.Groups, DeletionProtection: in.Protected,
+		Description: in.Description, DeletionProtection: in.Protected,
 		ClientToken: in.ClientToken, Sum: r.sum(),
 	}
 	if windows {
@@ -163,7 +170,11 @@ func (in *launchInput) launch(r *request) (l control.Launch, err error) {
 	if l.Tags, err = tags(in.Tags); err != nil {
 		return l, err
 	}
-	if l.Spot, err = spot(in.SpotStrategy); err != nil {
+	if l.Attributes, err = in.shown(); err != nil {
+		return l, err
+	}
+	l.Spot, l.Hibernation, l.RootName = l.Attributes["SpotStrategy"] != "NoSpot" && l.Attributes["SpotStrategy"] != "", in.Hibernation, in.SystemDisk
+	if l.Disks, err = disks(in.DataDisks); err != nil {
 		return l, err
 	}
 	if err := checkNames(in.Name, in.HostName, in.Description, windows); err != nil {
@@ -174,46 +185,8 @@ func (in *launchInput) launch(r *request) (l control.Launch, err error) {
 			return l, badHostName
 		}
 	}
-	l.Address, err = in.place(r)
+	l.Interfaces, err = in.network(r)
 	return l, err
-}
-
-// place checks that what the request says of its network is what there is.
-func (in *launchInput) place(r *request) (a netip.Addr, err error) {
-	place := r.Control.Place("ecs")
-	if in.VSwitch != "" && place.Subnet.ID != "" && in.VSwitch != place.Subnet.ID {
-		return a, refuse(http.StatusNotFound, "InvalidVSwitchId.NotFound", "The specified VSwitchId does not exist.")
-	}
-	if in.Zone != "" && place.Zone != "" && in.Zone != place.Zone {
-		return a, refuse(http.StatusNotFound, "InvalidZoneId.NotFound", "The specified ZoneId does not exist.")
-	}
-	for _, id := range append(slices.Clone(in.Groups), in.Group) {
-		known := slices.ContainsFunc(place.SecurityGroups, func(g instance.SecurityGroup) bool { return g.ID == id })
-		if id != "" && len(place.SecurityGroups) > 0 && !known {
-			return a, refuse(http.StatusNotFound, "InvalidSecurityGroupId.NotFound", "The specified SecurityGroupId does not exist.")
-		}
-	}
-	if in.Address == "" {
-		return a, nil
-	}
-	a, err = netip.ParseAddr(in.Address)
-	switch {
-	case err != nil || !a.Is4():
-		return a, refuse(http.StatusBadRequest, "InvalidPrivateIpAddress.Malformed", "The specified private IP address is malformed.")
-	case place.Subnet.IPv4.IsValid() && !place.Subnet.IPv4.Contains(a):
-		return a, refuse(http.StatusBadRequest, "InvalidPrivateIpAddress", "The specified private IP address is not in the CIDR block of the VSwitch.")
-	}
-	return a, nil
-}
-
-func spot(strategy string) (bool, error) {
-	switch strategy {
-	case "", "NoSpot":
-		return false, nil
-	case "SpotWithPriceLimit", "SpotAsPriceGo":
-		return true, nil
-	}
-	return false, refuse(http.StatusBadRequest, "InvalidSpotStrategy", "The specified SpotStrategy is not valid.")
 }
 
 // userData decodes user data. Raw tells whether text that is not Base64 is

@@ -7,31 +7,56 @@ import (
 	"openimds/internal/control"
 )
 
-// mover is Control.Start and its kin.
-type mover func(context.Context, control.Caller, []string) ([]control.Transition, error)
-
 // moveOne changes the state of one instance. That it has the new state already
 // is an error here.
-func (r *request) moveOne(ctx context.Context, move mover, id string) (any, error) {
-	done, err := move(ctx, r.caller, []string{id})
-	if err == nil && done[0].Before == done[0].After {
+func (r *request) moveOne(ctx context.Context, to control.Verb, id string) (any, error) {
+	done, err := r.Control.Move(ctx, r.caller, control.Move{IDs: []string{id}, To: to})
+	if err == nil && to != control.ToReboot && done[0].Before == done[0].After {
 		err = &control.Error{Reason: control.IncorrectState, Subject: id, Detail: done[0].Before}
 	}
 	return nil, err
 }
 
 func startInstance(ctx context.Context, r *request, in oneInstance) (any, error) {
-	return r.moveOne(ctx, r.Control.Start, in.ID)
+	return r.moveOne(ctx, control.ToStart, in.ID)
 }
 
-func stopInstance(ctx context.Context, r *request, in oneInstance) (any, error) {
-	return r.moveOne(ctx, r.Control.Stop, in.ID)
+// stopping is what can be said of a stop. It changes nothing that is shown but
+// hibernation, which the instance must be made for.
+type stopping struct {
+	Force     bool   `p:"ForceStop"`
+	Confirm   bool   `p:"ConfirmStop"`
+	Hibernate bool   `p:"Hibernate"`
+	Mode      string `p:"StoppedMode"`
 }
 
-// rebootInstance leaves a running instance running.
-func rebootInstance(ctx context.Context, r *request, in oneInstance) (any, error) {
-	_, err := r.Control.Reboot(ctx, r.caller, []string{in.ID})
+func (s stopping) check() error {
+	switch s.Mode {
+	case "", "KeepCharging", "StopCharging", "Not-applicable":
+		return nil
+	}
+	return invalid("StoppedMode")
+}
+
+func stopInstance(ctx context.Context, r *request, in struct {
+	oneInstance
+	stopping
+}) (any, error) {
+	if err := in.check(); err != nil {
+		return nil, err
+	}
+	done, err := r.Control.Move(ctx, r.caller, control.Move{IDs: []string{in.ID}, To: control.ToStop, Hibernate: in.Hibernate, StoppedMode: in.Mode})
+	if err == nil && done[0].Before == done[0].After {
+		err = &control.Error{Reason: control.IncorrectState, Subject: in.ID, Detail: done[0].Before}
+	}
 	return nil, err
+}
+
+func rebootInstance(ctx context.Context, r *request, in struct {
+	oneInstance
+	Force bool `p:"ForceStop"`
+}) (any, error) {
+	return r.moveOne(ctx, control.ToReboot, in.ID)
 }
 
 type someInstances struct {
@@ -42,15 +67,20 @@ type someInstances struct {
 const maxBatch = 100
 
 func checkBatch(ids []string) error {
+	if len(ids) > maxBatch {
+		return invalid("InstanceId")
+	}
+	return checkOnce(ids, "InstanceId")
+}
+
+// checkOnce refuses an instance that is named twice.
+func checkOnce(ids []string, parameter string) error {
 	seen := map[string]bool{}
 	for _, id := range ids {
 		if seen[id] {
-			return invalid("InstanceId")
+			return invalid(parameter)
 		}
 		seen[id] = true
-	}
-	if len(ids) > maxBatch {
-		return invalid("InstanceId")
 	}
 	return nil
 }
@@ -63,59 +93,60 @@ type moved struct {
 	Current  string `p:"CurrentStatus"`
 }
 
-// moveSome changes the states of several instances: all or none of them, or
-// with SuccessFirst those that can be changed.
-func (r *request) moveSome(ctx context.Context, move mover, in someInstances) (any, error) {
+// moveSome changes the states of several instances, in one commit: all or none
+// of them, or with SuccessFirst those that can be changed.
+func (r *request) moveSome(ctx context.Context, m control.Move, in someInstances) (any, error) {
 	if err := checkBatch(in.IDs); err != nil {
+		return nil, err
+	}
+	m.IDs = in.IDs
+	switch in.Optimization {
+	case "", "AllTogether":
+	case "SuccessFirst":
+		m.Lenient = true
+	default:
+		return nil, refuse(http.StatusBadRequest, "InvalidBatchOptimization.NotSupported", "The specified BatchOptimization is not supported.")
+	}
+	done, err := r.Control.Move(ctx, r.caller, m)
+	if err != nil {
 		return nil, err
 	}
 	var reply struct {
 		Responses []moved `p:"InstanceResponses>InstanceResponse"`
 	}
-	var batches [][]string
-	switch in.Optimization {
-	case "", "AllTogether":
-		batches = [][]string{in.IDs}
-	case "SuccessFirst":
-		for _, id := range in.IDs {
-			batches = append(batches, []string{id})
+	for _, t := range done {
+		one := moved{t.ID, "200", "success", statuses[t.Before], statuses[t.After]}
+		if t.Err != nil {
+			e, _ := toWire(t.Err)
+			one.Code, one.Message = e.code, e.message
 		}
-	default:
-		return nil, refuse(http.StatusBadRequest, "InvalidBatchOptimization.NotSupported", "The specified BatchOptimization is not supported.")
-	}
-	for _, ids := range batches {
-		done, err := move(ctx, r.caller, ids)
-		if err != nil {
-			if len(ids) > 1 || in.Optimization != "SuccessFirst" || !ofItem(err) {
-				return nil, err
-			}
-			e, _ := toWire(err)
-			reply.Responses = append(reply.Responses, moved{ID: ids[0], Code: e.code, Message: e.message})
-			continue
+		if t.Before == "" {
+			one.Previous, one.Current = "", "" // there is no such instance
 		}
-		for _, t := range done {
-			reply.Responses = append(reply.Responses, moved{t.ID, "200", "success", statuses[t.Before], statuses[t.After]})
-		}
+		reply.Responses = append(reply.Responses, one)
 	}
 	return reply, nil
 }
 
-// ofItem reports whether an error is about one of several instances and does
-// not end the whole call.
-func ofItem(err error) bool {
-	return isReason(err, control.InstanceNotFound, control.IncorrectState, control.RoleAttached, control.DeletionProtected)
-}
-
 func startInstances(ctx context.Context, r *request, in someInstances) (any, error) {
-	return r.moveSome(ctx, r.Control.Start, in)
+	return r.moveSome(ctx, control.Move{To: control.ToStart}, in)
 }
 
-func stopInstances(ctx context.Context, r *request, in someInstances) (any, error) {
-	return r.moveSome(ctx, r.Control.Stop, in)
+func stopInstances(ctx context.Context, r *request, in struct {
+	someInstances
+	stopping
+}) (any, error) {
+	if err := in.check(); err != nil {
+		return nil, err
+	}
+	return r.moveSome(ctx, control.Move{To: control.ToStop, Hibernate: in.Hibernate, StoppedMode: in.Mode}, in.someInstances)
 }
 
-func rebootInstances(ctx context.Context, r *request, in someInstances) (any, error) {
-	return r.moveSome(ctx, r.Control.Reboot, in)
+func rebootInstances(ctx context.Context, r *request, in struct {
+	someInstances
+	Force bool `p:"ForceReboot"`
+}) (any, error) {
+	return r.moveSome(ctx, control.Move{To: control.ToReboot}, in.someInstances)
 }
 
 func deleteInstance(ctx context.Context, r *request, in struct {

@@ -26,14 +26,15 @@ func modifyInstanceAttribute(ctx context.Context, r *request, in modifyInput) (a
 	if err := checkNames(in.Name, in.HostName, description, false); err != nil {
 		return nil, err
 	}
-	var data []byte
+	data := []byte{}
 	if in.UserData != nil {
-		var err error
-		if data, err = userData(*in.UserData, true); err != nil {
+		given, err := userData(*in.UserData, true)
+		if err != nil {
 			return nil, err
 		}
+		data = append(data, given...)
 	}
-	_, err := r.Control.Modify(ctx, r.caller, in.ID, "", func(i *state.Instance) error {
+	_, err := r.Control.Modify(ctx, r.caller, in.ID, control.Attribute{}, func(i *state.Instance) error {
 		if in.HostName != "" {
 			switch {
 			case i.Spec.State == "pending":
@@ -41,7 +42,7 @@ func modifyInstanceAttribute(ctx context.Context, r *request, in modifyInput) (a
 			case !validHostName(in.HostName, i.Spec.Platform == "windows"):
 				return badHostName
 			}
-			i.Spec.Hostname = in.HostName
+			i.AtRestart(func(r *state.Restart) { r.Hostname = &in.HostName })
 		}
 		if in.Name != "" {
 			i.Spec.Name = in.Name
@@ -50,7 +51,7 @@ func modifyInstanceAttribute(ctx context.Context, r *request, in modifyInput) (a
 			i.Description = description
 		}
 		if in.UserData != nil {
-			i.Spec.UserData = data
+			i.AtRestart(func(r *state.Restart) { r.UserData = &data })
 		}
 		if in.Protected != nil {
 			i.DeletionProtection = *in.Protected

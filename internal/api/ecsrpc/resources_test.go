@@ -141,7 +141,7 @@ func TestKeyPairsAndRoles(t *testing.T) {
 }
 
 // TestSignatures: both versions, and what is wrong with a request before it
-// has a meaning. Codes and forms are the vendor's (ECS-API-13).
+// has a meaning. Codes and forms are the vendor's (ECS-API-13, ECS-API-21).
 func TestSignatures(t *testing.T) {
 	b := newBed(t)
 	own := alisign.Credentials{AccessKeyID: "LTAItest", AccessKeySecret: secret}

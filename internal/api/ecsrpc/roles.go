@@ -17,10 +17,11 @@ func attachInstanceRAMRole(ctx context.Context, r *request, in attachRoleInput) 
 	if len(in.IDs) > maxIDs {
 		return nil, malformed("InstanceIds")
 	}
-	results, failed, err := each(in.IDs, "success", func(id string) error {
-		_, err := r.Control.SetRole(ctx, r.caller, id, in.Role, false)
-		return err
-	})
+	if err := checkOnce(in.IDs, "InstanceIds"); err != nil {
+		return nil, err
+	}
+	done, err := r.Control.SetRoles(ctx, r.caller, control.RoleChange{IDs: in.IDs, Role: in.Role, Lenient: true})
+	results, failed := resultsOf(done, "success")
 	return struct {
 		Role    string       `p:"RamRoleName"`
 		Total   int          `p:"TotalCount"`
@@ -48,26 +49,16 @@ func detachInstanceRAMRole(ctx context.Context, r *request, in struct {
 	if len(in.IDs) > maxIDs {
 		return nil, malformed("InstanceIds")
 	}
-	had := map[string]string{}
-	results, failed, err := each(in.IDs, "success", func(id string) error {
-		i, err := r.Control.Instance(r.caller, id)
-		if err != nil {
-			return err
-		}
-		if i.Spec.Role != nil {
-			had[id] = i.Spec.Role.Name
-		}
-		if had[id] == "" || in.Role != "" && in.Role != had[id] {
-			return refuse(http.StatusNotFound, "InvalidRamRole.NotFound", "The specified RAMRoleName is not attached to the instance.")
-		}
-		_, err = r.Control.SetRole(ctx, r.caller, id, "", true)
-		return err
-	})
+	if err := checkOnce(in.IDs, "InstanceIds"); err != nil {
+		return nil, err
+	}
+	done, err := r.Control.SetRoles(ctx, r.caller, control.RoleChange{IDs: in.IDs, Only: &in.Role, Lenient: true})
+	results, failed := resultsOf(done, "success")
 	var detached []detachResult
-	for _, result := range results {
-		d := detachResult{Result: result}
-		if had[result.ID] != "" {
-			d.Sets = []roleSet{{result.ID, had[result.ID]}}
+	for i, o := range done {
+		d := detachResult{Result: results[i]}
+		if o.Before != nil && o.Before.Spec.Role != nil {
+			d.Sets = []roleSet{{o.ID, o.Before.Spec.Role.Name}}
 		}
 		detached = append(detached, d)
 	}

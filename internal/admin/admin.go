@@ -1,120 +1,94 @@
-// Package admin is the operator's HTTP interface: health, metrics and the
-// usage of instances.
+// Package admin is the operator's HTTP interface: health, metrics, the usage of
+// instances, and everything that the control plane knows, to read and to
+// change. Its routes stand in one table, of which the handlers and the OpenAPI
+// description are made.
 package admin
 
 import (
-	"encoding/json"
+	"crypto/sha256"
+	"crypto/subtle"
 	"log/slog"
 	"net"
 	"net/http"
 	"net/netip"
 	"strings"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/promhttp"
 
-	"openimds/internal/fault"
+	"openimds/internal/audit"
+	"openimds/internal/control"
+	"openimds/internal/feed/hub"
 	"openimds/internal/node"
-	"openimds/internal/usage"
+	"openimds/internal/usage/ledger"
 )
 
-// Config is what a Handler is made of. All fields are required.
+// Config is what a Handler is made of. Node, Metrics, Logger, Ready and Control
+// are required.
 type Config struct {
 	Node    *node.Node
 	Metrics prometheus.Gatherer
 	Logger  *slog.Logger
 	// Ready reports whether every listener accepts.
 	Ready func() bool
+	// Control carries out what is asked for.
+	Control *control.Control
+	// CheckTemplate checks the parameters of a launch template as the API that they are of does. Nil: they are not checked before a launch.
+	CheckTemplate func(parameters map[string]string) error
+	// Audit is queried; nil: nothing is recorded.
+	Audit *audit.Log
+	// Token is what a caller must bring, as a bearer token, for everything below /v1. Empty: nothing, as on a loopback address.
+	Token string
+	// Nodes returns those of the fleet; nil: there is no fleet.
+	Nodes func() []hub.Node
+	// Usage of instances in the course of time; nil: it is not kept.
+	Usage *ledger.Ledger
+	// Backup, if the store has one.
+	Backup Backup
+	// Now is the clock; time.Now by default.
+	Now func() time.Time
 }
 
-// New returns the handler:
-//
-//	GET /healthz                 200 while the process runs
-//	GET /readyz                  200 once every listener accepts, 503 before
-//	GET /metrics                 Prometheus text format
-//	GET /v1/usage                usage of all instances: {"usage": [Report, …]}
-//	GET /v1/usage?instance=ID    usage of one instance: Report; 404 when there is none
+// New returns the handler of all routes; docs/reference/openapi.json describes
+// them.
 //
 // It refuses requests whose Host is a name other than localhost, so that a web
 // page cannot read it by making its own name point here.
 func New(cfg Config) http.Handler {
-	h := &handler{cfg}
-	mux := http.NewServeMux()
-	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { text(w, http.StatusOK, "ok") })
-	mux.HandleFunc("GET /readyz", h.ready)
-	mux.HandleFunc("GET /v1/usage", h.usage)
-	mux.Handle("GET /metrics", promhttp.HandlerFor(cfg.Metrics, promhttp.HandlerOpts{}))
-	return guard(mux)
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	h := &handler{Config: cfg, mux: http.NewServeMux(), token: sha256.Sum256([]byte(cfg.Token))}
+	for _, r := range routes() {
+		h.mux.HandleFunc(r.method+" "+r.path, h.handle(r))
+	}
+	return guard(h)
 }
 
-type handler struct{ Config }
+type handler struct {
+	Config
+	mux   *http.ServeMux
+	token [sha256.Size]byte
+}
 
-func (h *handler) ready(w http.ResponseWriter, _ *http.Request) {
-	if !h.Ready() {
-		text(w, http.StatusServiceUnavailable, "not ready")
+// ServeHTTP answers a request; what is no route gets an answer in JSON, too.
+func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if _, pattern := h.mux.Handler(r); pattern == "" {
+		h.noRoute(w, r)
 		return
 	}
-	text(w, http.StatusOK, "ready")
+	h.mux.ServeHTTP(w, r)
 }
 
-// allUsage is the answer when no instance was named.
-type allUsage struct {
-	Usage []usage.Report `json:"usage"`
-}
-
-func (h *handler) usage(w http.ResponseWriter, r *http.Request) {
-	q := r.URL.Query()
-	if !q.Has("instance") {
-		h.reply(w, allUsage{h.Node.Usages()})
-		return
+// authorized reports whether a request brings the token. Digests are compared,
+// so that the time it takes says nothing about the token.
+func (h *handler) authorized(r *http.Request) bool {
+	if h.Token == "" {
+		return true
 	}
-	report, err := h.Node.Usage(q.Get("instance"))
-	if err != nil {
-		h.refuse(w, err)
-		return
-	}
-	h.reply(w, report)
-}
-
-func (h *handler) reply(w http.ResponseWriter, v any) {
-	w.Header().Set("Content-Type", "application/json")
-	if err := json.NewEncoder(w).Encode(v); err != nil {
-		h.Logger.Debug("the client of the admin API went away", "err", err)
-	}
-}
-
-// problem is the body of an error.
-type problem struct {
-	Error   string `json:"error"`
-	Message string `json:"message"`
-}
-
-// statuses of error kinds; the rest is 500.
-var statuses = map[fault.Kind]int{
-	fault.Invalid: http.StatusBadRequest, fault.NotFound: http.StatusNotFound, fault.Exists: http.StatusConflict,
-	fault.Conflict: http.StatusConflict, fault.Denied: http.StatusForbidden, fault.Unauthenticated: http.StatusUnauthorized,
-	fault.Throttled: http.StatusTooManyRequests, fault.Unavailable: http.StatusServiceUnavailable,
-	fault.Unsupported: http.StatusNotImplemented,
-}
-
-func (h *handler) refuse(w http.ResponseWriter, err error) {
-	kind := fault.KindOf(err)
-	status, ok := statuses[kind]
-	if !ok {
-		status = http.StatusInternalServerError
-		h.Logger.Error("admin API", "err", err)
-	}
-	w.Header().Set("Content-Type", "application/json")
-	w.WriteHeader(status)
-	if err := json.NewEncoder(w).Encode(problem{kind.String(), err.Error()}); err != nil {
-		h.Logger.Debug("the client of the admin API went away", "err", err)
-	}
-}
-
-func text(w http.ResponseWriter, status int, s string) {
-	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
-	w.WriteHeader(status)
-	_, _ = w.Write([]byte(s + "\n"))
+	scheme, given, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+	sum := sha256.Sum256([]byte(strings.TrimSpace(given)))
+	return subtle.ConstantTimeCompare(sum[:], h.token[:]) == 1 && strings.EqualFold(scheme, "Bearer")
 }
 
 // guard refuses what only a browser on somebody else's page would send.

@@ -26,36 +26,48 @@ const root = "../.."
 // names and nobody has written yet stands here already.
 var layers = []layer{
 	{"programs, and the public package for tests", rows{
-		"cmd/imds":       {modules: []string{cobra, "github.com/spf13/pflag"}},
-		"cmd/imds-node":  {modules: []string{cobra}},
-		"cmd/imds-trace": {modules: []string{cobra}},
+		"cmd/imds":       {modules: []string{cobra, "github.com/spf13/pflag", "golang.org/x/sys"}},
+		"cmd/imds-node":  {},
+		"cmd/imds-trace": {modules: []string{cobra, "github.com/spf13/pflag", "golang.org/x/sys"}},
 		"bench/compare":  {modules: []string{"golang.org/x/sys"}},
 		"bench/floor":    {modules: []string{"golang.org/x/sys"}},
 		"bench/load":     {modules: []string{"golang.org/x/sys"}},
+		"bench/trace":    {modules: []string{"golang.org/x/sys"}},
+		"bench/restart":  {},
+		"bench/series":   {},
 		"imdstest":       {},
 	}},
 	{"what people and their tools talk to", rows{
-		"internal/admin":        {modules: []string{prometheus}},
-		"internal/telemetry":    {modules: []string{prometheus}},
-		"internal/api/ec2query": {},
-		"internal/api/ecsrpc":   {},
-		"internal/api/sts":      {},
-		"internal/api/monitor":  {},
-		"internal/console":      {},
+		"internal/admin":              {modules: []string{prometheus}},
+		"internal/telemetry":          {},
+		"internal/telemetry/registry": {also: []string{"internal/telemetry"}, modules: []string{prometheus}},
+		"internal/api/ec2query":       {},
+		"internal/api/ecsrpc":         {},
+		"internal/api/sts":            {},
+		"internal/api/monitor":        {},
+		"internal/console":            {},
 	}},
 	{"the data plane, the control plane", rows{
-		"internal/node":    {},
-		"internal/control": {},
-		"internal/api":     {},
+		"internal/node":        {},
+		"internal/control":     {},
+		"internal/feed/hub":    {},
+		"internal/usage/meter":  {also: []string{"internal/node"}},
+		"internal/usage/ledger": {},
+		"internal/api":         {},
 	}},
 	{"dialects, state, configuration, counters", rows{
 		"internal/dialect/ecs":     {},
 		"internal/dialect/ec2":     {},
 		"internal/config":          {modules: []string{yaml}},
 		"internal/usage":           {},
+		"internal/usage/series":    {also: []string{"internal/usage"}},
+		"internal/usage/history":   {also: []string{"internal/usage", "internal/usage/series"}, modules: []string{"go.etcd.io/bbolt"}},
 		"internal/creds":           {},
+		"internal/creds/awssts":    {also: []string{"internal/creds"}, modules: []string{"github.com/aws/aws-sdk-go-v2", "github.com/aws/aws-sdk-go-v2/credentials", "github.com/aws/aws-sdk-go-v2/service/sts", "github.com/aws/smithy-go"}},
+		"internal/creds/alists":    {also: []string{"internal/creds"}},
+		"internal/creds/command":   {also: []string{"internal/creds"}},
 		"internal/docsign":         {},
-		"internal/feed":            {also: []string{"internal/state"}},
+		"internal/feed":            {},
 		"internal/state":           {},
 		"internal/store/memstore":  {},
 		"internal/store/boltstore": {modules: []string{"go.etcd.io/bbolt"}},
@@ -63,27 +75,46 @@ var layers = []layer{
 	}},
 	{"what dialects share, what stores share", rows{
 		"internal/dialect":         {},
+		"internal/session":         {},
 		"internal/store/fanout":    {},
 		"internal/store/storetest": {modules: []string{"pgregory.net/rapid"}}, // imported by tests alone
 	}},
+	{"the tracer", rows{
+		"internal/trace": {},
+	}},
+	{"parts of the tracer", rows{
+		"internal/trace/engine": {modules: []string{"golang.org/x/sys", "github.com/cilium/ebpf"}},
+		"internal/trace/procs":  {modules: []string{"golang.org/x/sys"}},
+		"internal/trace/sink":   {},
+		"internal/trace/tally":  {},
+	}},
 	{"mechanisms, each by itself", rows{
-		"internal/item":        {},
-		"internal/token":       {},
-		"internal/throttle":    {},
-		"internal/identify":    {},
-		"internal/wire":        {},
-		"internal/netenv":      {modules: []string{"golang.org/x/sys", "github.com/vishvananda/netlink", "github.com/google/nftables"}},
-		"internal/policy":      {},
-		"internal/store":       {},
-		"internal/seal":        {},
-		"internal/audit":       {},
-		"internal/api/sigv4":   {},
-		"internal/api/alisign": {},
-		"internal/trace":       {modules: []string{"golang.org/x/sys", "github.com/cilium/ebpf"}},
+		"internal/trace/confine": {modules: []string{"golang.org/x/sys"}},
+		"internal/trace/record":  {},
+		"internal/trace/redact":  {},
+		"internal/trace/stream":  {},
+		"internal/item":          {},
+		"internal/token":         {},
+		"internal/throttle":      {},
+		"internal/identify":      {},
+		"internal/wire":          {modules: []string{"golang.org/x/sys"}},
+		"internal/netenv":        {modules: []string{"golang.org/x/sys", "github.com/vishvananda/netlink", "github.com/google/nftables"}},
+		"internal/proxy":         {},
+		"internal/policy":        {},
+		"internal/store":         {},
+		"internal/seal":          {},
+		"internal/pki":           {},
+		"internal/handover":      {},
+		"internal/systemd":       {},
+		"internal/audit":         {},
+		"internal/api/sigv4":     {},
+		"internal/api/alisign":   {},
 	}},
 	{"the domain", rows{
-		"internal/instance": {},
-		"internal/fault":    {},
+		"internal/instance":      {},
+		"internal/fault":         {},
+		"internal/trace/finding": {}, // what tracers report, which the control plane reads
+		"identity":               {}, // public: for verifiers, which run elsewhere
 	}},
 }
 
@@ -120,22 +151,22 @@ var forbidden = []struct {
 	reason string
 }{
 	{
-		into:   []string{"internal/node"},
+		into:   []string{"internal/node", "cmd/imds-node"},
 		what:   []string{"github.com/aws", "github.com/aliyun", "github.com/denverdino", "github.com/AliyunContainerService"},
 		reason: "a node runs on every host: cloud SDKs are large, and serve the control plane and tests only",
 	},
 	{
-		into:   []string{"internal/node"},
+		into:   []string{"internal/node", "cmd/imds-node"},
 		what:   []string{"database/sql", "go.etcd.io", "github.com/mattn/go-sqlite3", "modernc.org/sqlite"},
 		reason: "a node serves from memory and from its last-good file; the store belongs to the control plane",
 	},
 	{
-		into:   []string{"internal/node"},
+		into:   []string{"internal/node", "cmd/imds-node"},
 		what:   []string{"html/template", "text/template"},
 		reason: "answers are appended to buffers; a template engine costs allocations, and method reachability makes the binary large",
 	},
 	{
-		into:   []string{"internal/node"},
+		into:   []string{"internal/node", "cmd/imds-node"},
 		what:   []string{prometheus, "github.com/prometheus"},
 		reason: "the data plane counts in its own atomics; what scrapes them is above it",
 	},
@@ -150,9 +181,22 @@ var forbidden = []struct {
 		reason: "nothing that a tenant's bytes pass through starts a program",
 	},
 	{
-		into:   []string{"cmd/imds", "imdstest"},
+		into:   []string{"cmd/imds-node"},
+		what:   []string{"internal/state", "internal/store", "internal/control", "internal/seal", "internal/docsign", "internal/admin", "internal/feed/hub"},
+		reason: "a host of a fleet holds no state but that of its own instances, and no keys but those derived for them",
+	},
+	{
+		into:   []string{"imdstest", "internal/creds", "internal/control"},
 		what:   []string{"github.com/aws", "github.com/aliyun", "github.com/denverdino", "github.com/AliyunContainerService"},
-		reason: "cloud SDKs are the oracles of tests; users of the program and of the test package do not pay for them",
+		reason: "cloud SDKs are the oracles of tests; users of the test package do not pay for them",
+	},
+	{
+		into: []string{"cmd/imds"},
+		what: []string{
+			"github.com/aliyun", "github.com/denverdino", "github.com/AliyunContainerService",
+			"github.com/aws/aws-sdk-go-v2/config", "github.com/aws/aws-sdk-go-v2/feature", "github.com/aws/aws-sdk-go-v2/service/ec2", "github.com/aws/aws-sdk-go-v2/credentials/ec2rolecreds",
+		},
+		reason: "the one source of role credentials that assumes roles upstream needs AWS's STS client, and nothing that looks for a metadata service by itself",
 	},
 	{
 		into:   []string{"cmd/imds"},
@@ -292,6 +336,30 @@ func TestForbiddenDependencies(t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+// mostNodeModules is how many modules imds-node may link, this one included:
+// it runs on every host, with privileges, and each of them is one more to trust.
+const mostNodeModules = 8
+
+func TestNodeLinksFewModules(t *testing.T) {
+	all := list(t)
+	p, ok := all[module+"/cmd/imds-node"]
+	if !ok {
+		t.Fatal("there is no cmd/imds-node")
+	}
+	modules := map[string]bool{module: true}
+	for _, dep := range p.Deps {
+		if m := all[dep].Module; m != nil {
+			modules[m.Path] = true
+		}
+	}
+	if len(modules) > mostNodeModules {
+		t.Errorf("imds-node links %d modules, want at most %d: %q", len(modules), mostNodeModules, slices.Sorted(maps.Keys(modules)))
+	}
+	if len(modules) < 3 {
+		t.Errorf("imds-node links %d modules: the test counts wrongly", len(modules))
 	}
 }
 

@@ -136,6 +136,8 @@ var clients = []string{
 	"github.com/aliyun/alibaba-cloud-sdk-go",
 	"github.com/denverdino/aliyungo",
 	"github.com/AliyunContainerService/ack-ram-tool/pkg/ecsmetadata",
+	"github.com/hashicorp/vault/builtin/credential/aws",
+	"github.com/smallstep/certificates/authority/provisioner",
 }
 
 // TestClientsAreIsolated: whoever's tests link a metadata client runs them in

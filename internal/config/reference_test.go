@@ -17,7 +17,7 @@ import (
 // The reference pages say what the comments of the schema's fields say.
 func TestReference(t *testing.T) {
 	schema := readSchema(t, ".", "../instance")
-	for _, page := range []page{instancesPage, settingsPage} {
+	for _, page := range []page{instancesPage, settingsPage, nodePage} {
 		example, err := os.ReadFile(page.example)
 		if err != nil {
 			t.Fatal(err)
@@ -71,19 +71,40 @@ mistakes. Anchors and aliases may be used, and ` + "`<<`" + ` to merge mappings.
 }
 
 var settingsPage = page{
-	name: "settings.md", root: "Service", example: "testdata/settings.yaml",
+	name: "settings.md", root: "Serve", example: "../../packaging/imds.yaml",
 	check: func(data []byte) error {
-		_, err := ParseService("example", data)
+		_, err := ParseServe("example", data)
 		return err
 	},
 	intro: `# Settings file
 
-What ` + "`imds dev --config FILE`" + ` reads. Everything in it is optional. An example:
+What ` + "`imds serve -c FILE`" + ` reads. ` + "`imds dev --config FILE`" + ` takes the keys ` + "`throttle`, `limits`, `hosts` and `security`" + ` of
+it, all of them optional. ` + "`imds serve -c FILE --check`" + ` says what is wrong with a file and stops. The one to start from,
+[packaging/imds.yaml](../../packaging/imds.yaml):
 
 ` + "```yaml\n%s```" + `
 
 The file is one YAML document. Every mistake is reported with line, column and key; unknown keys and keys given twice are
 mistakes. Durations are written as in ` + "`250ms`, `5s`, `1m30s`" + `.
+`,
+}
+
+var nodePage = page{
+	name: "node-settings.md", root: "Node", example: "../../packaging/imds-node.yaml",
+	check: func(data []byte) error {
+		_, err := ParseNode("example", data)
+		return err
+	},
+	intro: `# Settings file of imds-node
+
+What ` + "`imds-node -c FILE`" + ` reads, on a host of a fleet. ` + "`imds-node -c FILE -check`" + ` says what is wrong with a file and stops. The
+one to start from, [packaging/imds-node.yaml](../../packaging/imds-node.yaml):
+
+` + "```yaml\n%s```" + `
+
+The file is one YAML document. Every mistake is reported with line, column and key; unknown keys and keys given twice are
+mistakes. Durations are written as in ` + "`250ms`, `5s`, `1m30s`" + `. SIGHUP (` + "`systemctl reload imds-node`" + `) puts a changed file in
+force without refusing a connection.
 `,
 }
 

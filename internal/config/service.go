@@ -4,8 +4,6 @@ import (
 	"fmt"
 	"os"
 	"time"
-
-	"openimds/internal/instance"
 )
 
 // Service is the top level of a settings file. Everything in it is optional.
@@ -18,6 +16,10 @@ type Service struct {
 	Hosts []string `json:"hosts,omitempty"`
 	// Choices where the clouds' behaviour differs or is not known.
 	Security Security `json:"security,omitzero"`
+	// How identity documents are signed.
+	Identity Identity `json:"identity,omitzero"`
+	// Where the credentials of roles come from. Default: from our own STS.
+	Credentials RoleCredentials `json:"credentials,omitzero"`
 }
 
 // Throttle is the rate of requests that one instance may send.
@@ -48,7 +50,23 @@ type Security struct {
 	EC2ForwardedReads string `json:"ec2ForwardedReads,omitempty"`
 	// `allow` (default) or `refuse` ECS reads with a token and `X-Forwarded-For` (SEC-08).
 	ECSForwardedReads string `json:"ecsForwardedReads,omitempty"`
+	// Launch ECS instances that require tokens from any image, Windows too; Alibaba Cloud refuses those that are not known to live with tokens (ECS-API-02, ECS-API-03). Default: `false`.
+	ECSAnyImage bool `json:"ecsAnyImage,omitempty"`
 }
+
+// Identity is how identity documents are signed.
+type Identity struct {
+	// Also serve EC2's `pkcs7`, which is signed with a DSA key of 1024 bits over SHA-1, for verifiers that take nothing else. Default: `false`.
+	EC2PKCS7 bool `json:"ec2Pkcs7,omitempty"`
+	// Digest of ECS's `pkcs7`: `sha1` (default), as Alibaba Cloud's, or `sha256`.
+	ECSDigest string `json:"ecsDigest,omitempty"`
+}
+
+// Values of Identity.ECSDigest.
+const (
+	SHA1   = "sha1"
+	SHA256 = "sha256"
+)
 
 // Values of Security's choices.
 const (
@@ -68,21 +86,32 @@ func (s Security) ForwardedReads() map[string]bool {
 	return made
 }
 
+// fill sets what follows from the rest.
+func (t *Throttle) fill() {
+	if t.Burst == 0 {
+		t.Burst = t.Rate
+	}
+}
+
 // LoadService reads a settings file. The error is that of the file system, or
 // Problems.
 func LoadService(path string) (Service, error) {
-	info, err := os.Stat(path)
-	if err != nil {
-		return Service{}, err
-	}
-	if info.Size() > MaxSize {
-		return Service{}, fmt.Errorf("%s has %d bytes: settings have at most %d", path, info.Size(), MaxSize)
-	}
-	data, err := os.ReadFile(path)
+	data, err := readSettings(path)
 	if err != nil {
 		return Service{}, err
 	}
 	return ParseService(path, data)
+}
+
+func readSettings(path string) ([]byte, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, err
+	}
+	if info.Size() > MaxSize {
+		return nil, fmt.Errorf("%s has %d bytes: settings have at most %d", path, info.Size(), MaxSize)
+	}
+	return os.ReadFile(path)
 }
 
 // ParseService reads the text of a settings file. The name stands in problems.
@@ -96,28 +125,8 @@ func ParseService(name string, data []byte) (Service, error) {
 	if err := doc.Decode(&s); err != nil {
 		return s, err
 	}
-	var problems Problems
-	expect := func(ok bool, at instance.Path, format string, args ...any) {
-		if !ok {
-			problems = append(problems, doc.Problem(at, fmt.Sprintf(format, args...)))
-		}
-	}
-	expect(s.Throttle.Rate >= 0, "throttle.rate", "is %d: want requests a second, 0 for no limit", s.Throttle.Rate)
-	expect(s.Throttle.Burst >= 0, "throttle.burst", "is %d: want a number of requests", s.Throttle.Burst)
-	expect(s.Limits.Connections >= 0, "limits.connections", "is %d: want a number of connections", s.Limits.Connections)
-	expect(s.Limits.ConnectionsPerInstance >= 0, "limits.connectionsPerInstance", "is %d: want a number of connections", s.Limits.ConnectionsPerInstance)
-	expect(s.Limits.HeaderTimeout >= 0 && s.Limits.HeaderTimeout <= 5*time.Second, "limits.headerTimeout", "is %v: want at most 5s", s.Limits.HeaderTimeout)
-	expect(s.Limits.IdleTimeout >= 0, "limits.idleTimeout", "is %v: want a time such as 60s", s.Limits.IdleTimeout)
-	for at, value := range map[instance.Path]string{
-		"security.ec2ForwardedReads": s.Security.EC2ForwardedReads, "security.ecsForwardedReads": s.Security.ECSForwardedReads,
-	} {
-		expect(value == "" || value == Allow || value == Refuse, at, "is %q: want %s or %s", value, Allow, Refuse)
-	}
-	for i, h := range s.Hosts {
-		expect(h != "", instance.Path(fmt.Sprintf("hosts[%d]", i)), "is empty: want a name or an address")
-	}
-	if s.Throttle.Burst == 0 {
-		s.Throttle.Burst = s.Throttle.Rate
-	}
-	return s, problems.err()
+	c := checker{doc: doc}
+	c.service(s)
+	s.Throttle.fill()
+	return s, c.problems.err()
 }

@@ -7,6 +7,7 @@
 #
 #   make check               the quick part of it: no root, no network
 #   make fuzz                every fuzz target, FUZZTIME each
+#   make package             build Debian packages into bin/packages
 #   make bench               compare with nginx; writes bench/results.md
 #   make generate            write the generated documents again
 #   make fmt                 format the code
@@ -16,20 +17,21 @@ SHELL := bash
 .NOTPARALLEL:
 .DEFAULT_GOAL := check
 
-MODULES  := . tools e2e
+MODULES  := . tools e2e e2e/verifiers
 FUZZTIME ?= 20s
 RACE     ?= -race
 
 GOLANGCI := bin/golangci-lint
 REPORT   := bin/testreport
+NFPM     := bin/nfpm
 
-.PHONY: test check deps format fmt vet lint lint-if-built unit unit-quick generate generated facts e2e fuzz bench
+.PHONY: test check deps format fmt vet lint lint-if-built unit unit-quick generate generated facts e2e package fuzz bench
 
 test: deps format vet lint unit generated facts e2e
 	@echo "make test: all passed"
 
 # Without a network, e2e can be looked at only if its modules are there.
-check: MODULES = . tools $(shell GOPROXY=off go -C e2e list -deps -test ./... >/dev/null 2>&1 && echo e2e)
+check: MODULES = . tools $(foreach m,e2e e2e/verifiers,$(shell GOPROXY=off go -C $(m) list -deps -test ./... >/dev/null 2>&1 && echo $(m)))
 check: format vet unit-quick facts lint-if-built
 	@echo "make check: passed in the modules $(MODULES)"
 	@echo "left out: the race detector, end-to-end tests, generated documents (make test has them)"
@@ -88,9 +90,17 @@ generated:
 facts:
 	@go -C tools run ./factcheck -root ..
 
+# nfpm makes Debian packages; it is built from source once.
+$(NFPM): scripts/package
+	scripts/package --tools
+
+package: $(NFPM)
+	scripts/package
+
 # Real clients against the real program, in network namespaces of their own.
-e2e: $(REPORT)
+e2e: $(REPORT) $(NFPM)
 	$(REPORT) -C e2e -count=1 -timeout=15m ./...
+	$(REPORT) -C e2e/verifiers -count=1 -timeout=5m ./...
 
 fuzz:
 	scripts/fuzz $(FUZZTIME)

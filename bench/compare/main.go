@@ -117,11 +117,23 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		_, err := io.WriteString(stdout, report)
 		return err
 	}
-	if err := os.WriteFile(o.out, []byte(report), 0o644); err != nil {
+	if err := os.WriteFile(o.out, []byte(report+others(o.out)), 0o644); err != nil {
 		return fmt.Errorf("write the report: %w", err)
 	}
 	fmt.Fprintf(stderr, "bench: wrote %s\n", o.out)
 	return nil
+}
+
+// others returns the end of a report, which bench/control has written.
+func others(path string) string {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return ""
+	}
+	if at := strings.Index(string(text), "<!-- Written by bench/control "); at >= 0 {
+		return "\n" + string(text[at:])
+	}
+	return ""
 }
 
 // isolated returns an error unless the loopback interface is the only one.

@@ -94,7 +94,7 @@ func waitFor(t *testing.T, what string, ok func() bool) {
 
 // Every fact of the dialects and of the security contract, over real sockets.
 func TestFacts(t *testing.T) {
-	p := startDev(t)
+	p := startDev(t, "--sample-credentials")
 	endpoints := testnet.Endpoints{"ecs": p.addr["ecs"], "ec2": p.addr["ec2"]}
 	for _, dialect := range []string{"", "ecs", "ec2"} {
 		t.Run("facts of "+dialect, func(t *testing.T) {

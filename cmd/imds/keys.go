@@ -7,15 +7,22 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"path/filepath"
+	"syscall"
 	"time"
 
 	"openimds/internal/token"
 )
 
+// keysFile is where a state folder keeps the token keys.
+func keysFile(dir string) string { return filepath.Join(dir, "token-keys.json") }
+
 // keyring is the ring of token keys and the file that keeps it.
 type keyring struct {
 	ring *token.Ring
 	path string // empty: in memory only
+	// changed, where set, is told that there are new keys. It is set before tend.
+	changed func()
 }
 
 // openKeys returns the ring that dir keeps, or a new one. Without dir it lives
@@ -45,7 +52,8 @@ func openKeys(dir string, now time.Time) (*keyring, error) {
 		return nil, err
 	}
 	if changed {
-		if err := token.Save(k.path, s); err != nil {
+		// On a disk that is read-only, tokens of a while are better than none.
+		if err := token.Save(k.path, s); err != nil && !errors.Is(err, syscall.EROFS) {
 			return nil, err
 		}
 	}
@@ -66,6 +74,9 @@ func (k *keyring) advance(now time.Time) error {
 		}
 	}
 	k.ring.Set(s)
+	if k.changed != nil {
+		k.changed()
+	}
 	return nil
 }
 

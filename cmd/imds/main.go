@@ -36,7 +36,13 @@ func (e usageError) Unwrap() error { return e.error }
 
 // run runs the program until it is done or ctx is, and returns its exit code.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	return runWith(ctx, args, os.Stdin, stdout, stderr)
+}
+
+// runWith is run with a standard input.
+func runWith(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	root := newRoot()
+	root.SetIn(stdin)
 	root.SetArgs(args)
 	root.SetOut(stdout)
 	root.SetErr(stderr)
@@ -72,6 +78,7 @@ security hardening mode (session tokens, IMDSv2).`,
 		return usageError{fmt.Errorf("%w (see %s --help)", err, c.CommandPath())}
 	})
 	root.CompletionOptions.HiddenDefaultCmd = true
-	root.AddCommand(newDev(), newItems(), newReference())
+	root.AddCommand(newDev(), newExec(), newServe(), newStore(), newFleet(), newItems(), newIdentity(), newReference())
+	root.AddCommand(newApply(), newGet(), newDescribe(), newDelete(), newSetOptions(), newEvent(), newRevoke(), newAudit(), newUsage(), newCompletion())
 	return root
 }

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"bytes"
+	"encoding/json"
 	"fmt"
 	"io"
 	"os"
@@ -11,10 +13,12 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"openimds/internal/admin"
 	"openimds/internal/node"
 	"openimds/internal/telemetry"
 )
 
+//go:generate go generate ../../internal/admin
 //go:generate go run . reference ../../docs/reference
 
 // newReference writes the generated part of the documentation.
@@ -37,9 +41,28 @@ func newReference() *cobra.Command {
 					return fmt.Errorf("write reference: %w", err)
 				}
 			}
-			return nil
+			return writeOpenAPI(filepath.Join(args[0], "openapi.json"))
 		},
 	}
+}
+
+// writeOpenAPI writes the description of the admin API.
+func writeOpenAPI(path string) error {
+	description, err := admin.OpenAPI()
+	if err != nil {
+		return err
+	}
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	e.SetIndent("", "  ")
+	if err := e.Encode(description); err != nil {
+		return fmt.Errorf("write reference: %w", err)
+	}
+	if err := os.WriteFile(path, b.Bytes(), 0o644); err != nil {
+		return fmt.Errorf("write reference: %w", err)
+	}
+	return nil
 }
 
 func writeItems(w io.Writer) {
@@ -64,29 +87,44 @@ func writeMetrics(w io.Writer) {
 func writeCommands(w io.Writer, root *cobra.Command) {
 	fmt.Fprint(w, "# Commands\n")
 	for _, c := range root.Commands() {
-		if c.Hidden || c.Name() == "help" || c.Name() == "completion" {
-			continue
-		}
-		long := c.Long
-		if long == "" {
-			long = c.Short
-		}
-		fmt.Fprintf(w, "\n## imds %s\n\n%s\n", c.Use, long)
-		if !c.LocalFlags().HasAvailableFlags() {
-			continue
-		}
-		fmt.Fprint(w, "\n| flag | default | what it does |\n|---|---|---|\n")
-		c.LocalFlags().VisitAll(func(f *pflag.Flag) {
-			if f.Name == "help" {
-				return
-			}
-			def := ""
-			if f.DefValue != "" {
-				def = "`" + f.DefValue + "`"
-			}
-			fmt.Fprintf(w, "| `--%s` | %s | %s |\n", f.Name, def, f.Usage)
-		})
+		writeCommand(w, c, "##")
 	}
+}
+
+func writeCommand(w io.Writer, c *cobra.Command, heading string) {
+	if c.Hidden || c.Name() == "help" {
+		return
+	}
+	long := c.Long
+	if long == "" {
+		long = c.Short
+	}
+	fmt.Fprintf(w, "\n%s %s\n\n%s\n", heading, c.UseLine(), long)
+	if c.Example != "" {
+		fmt.Fprintf(w, "\n```\n%s\n```\n", c.Example)
+	}
+	flags := c.LocalFlags()
+	if flags.HasAvailableFlags() {
+		fmt.Fprint(w, "\n| flag | default | what it does |\n|---|---|---|\n")
+		flags.VisitAll(func(f *pflag.Flag) { writeFlag(w, f) })
+	}
+	for _, below := range c.Commands() {
+		writeCommand(w, below, heading+"#")
+	}
+}
+
+func writeFlag(w io.Writer, f *pflag.Flag) {
+	if f.Name == "help" || f.Hidden {
+		return
+	}
+	name, def := "`--"+f.Name+"`", ""
+	if f.Shorthand != "" {
+		name += ", `-" + f.Shorthand + "`"
+	}
+	if f.DefValue != "" && f.DefValue != "[]" {
+		def = "`" + f.DefValue + "`"
+	}
+	fmt.Fprintf(w, "| %s | %s | %s |\n", name, def, strings.ReplaceAll(f.Usage, "|", `\|`))
 }
 
 func code(words []string) string {

@@ -14,146 +14,209 @@ import (
 	"time"
 
 	"openimds/internal/admin"
-	"openimds/internal/config"
-	"openimds/internal/instance"
+	"openimds/internal/api/ec2query"
 	"openimds/internal/node"
+	"openimds/internal/systemd"
 	"openimds/internal/telemetry"
+	"openimds/internal/telemetry/registry"
 )
 
 // shutdownTime is how long running answers may take after a signal.
 const shutdownTime = 5 * time.Second
 
-// service is a running `imds dev`: a node, its listeners and the admin server.
+// service is a running `imds dev` or `imds serve`: a node, its listeners, a
+// control plane and the server of its APIs.
 type service struct {
 	node      *node.Node
 	plane     *plane
+	identity  identityKeys
 	log       *slog.Logger
-	dialects  map[string]*node.Endpoint
 	control   net.Listener
+	fleet     *fleet // nil: there is none
+	token     string // of the admin API; empty: none is asked for
+	notify    string // systemd's socket; empty: nobody is told
 	ready     atomic.Bool
 	tasks     []func(context.Context)
+	listeners []listener // with the endpoints of the same index
+	followed  []listener // by rules, which open and close what they find
 	endpoints []*node.Endpoint
+	running   sync.WaitGroup
+	failed    chan error // has room for what every listener may say
+}
+
+// listener is where to listen for instances, and the setting that says so.
+type listener struct {
+	setting
+	node.Listener
+}
+
+// setting is what a person is told about an address: its name, and how to
+// choose another, as in: with --ec2 ADDRESS:PORT.
+type setting struct{ name, how string }
+
+// addresses are where a service listens.
+type addresses struct {
+	listeners []listener
+	control   struct {
+		setting
+		address string
+	}
 }
 
 // open opens all listeners.
-func (s *service) open(ctx context.Context, o devOptions) error {
-	s.dialects = map[string]*node.Endpoint{}
-	for _, l := range []struct{ dialect, addr string }{{"ecs", o.ecs}, {"ec2", o.ec2}} {
-		e, err := s.node.Listen(ctx, node.Listener{Dialect: l.dialect, Address: l.addr})
-		if err != nil {
-			return listenError(l.dialect, l.addr, err)
+func (s *service) open(ctx context.Context, a addresses) error {
+	for _, l := range a.listeners {
+		if l.Follows() {
+			s.followed = append(s.followed, l)
+			continue
 		}
-		s.dialects[l.dialect] = e
+		e, err := s.node.Listen(ctx, l.Listener)
+		if err != nil {
+			return l.problem(l.Address, err)
+		}
+		s.listeners = append(s.listeners, l)
 		s.endpoints = append(s.endpoints, e)
 	}
-	ln, err := new(net.ListenConfig).Listen(ctx, "tcp", o.control)
+	ln, err := new(net.ListenConfig).Listen(ctx, "tcp", a.control.address)
 	if err != nil {
-		return listenError("control", o.control, err)
+		return a.control.problem(a.control.address, err)
 	}
 	s.control = ln
-	s.ready.Store(true)
 	return nil
 }
 
-// listenError says what to do about a listener that could not be opened.
-func listenError(flag, addr string, err error) error {
+// problem says what to do about a listener that could not be opened.
+func (s setting) problem(addr string, err error) error {
 	switch {
 	case errors.Is(err, syscall.EADDRINUSE):
-		return fmt.Errorf("%s: port %s is in use: stop the program that holds it, or choose another with --%s ADDRESS:PORT (port 0: any free one)", flag, addr, flag)
+		return fmt.Errorf("%s: port %s is in use: stop the program that holds it, or choose another %s (port 0: any free one)", s.name, addr, s.how)
 	case errors.Is(err, syscall.EACCES):
-		return fmt.Errorf("%s: no permission to listen on %s: ports below 1024 need CAP_NET_BIND_SERVICE; choose another with --%s ADDRESS:PORT", flag, addr, flag)
+		return fmt.Errorf("%s: no permission to listen on %s: ports below 1024 need CAP_NET_BIND_SERVICE; choose another %s", s.name, addr, s.how)
 	case errors.Is(err, syscall.EADDRNOTAVAIL):
-		return fmt.Errorf("%s: no interface has the address of %s: add it, or choose another with --%s ADDRESS:PORT", flag, addr, flag)
+		return fmt.Errorf("%s: no interface has the address of %s: add it, or choose another %s", s.name, addr, s.how)
 	}
-	return usageError{fmt.Errorf("%s: listen on %q: %w: give --%s an IP address and a port, such as 127.0.0.1:8100", flag, addr, err, flag)}
+	return usageError{fmt.Errorf("%s: listen on %q: %w: give an IP address and a port, such as 127.0.0.1:8100, %s", s.name, addr, err, s.how)}
 }
 
-// close closes listeners that are not served yet.
+// close closes the plane, and listeners that are not served yet.
 func (s *service) close() error {
-	var errs []error
+	errs := []error{s.plane.close()}
 	for _, e := range s.endpoints {
 		errs = append(errs, e.Close())
 	}
 	if s.control != nil {
 		errs = append(errs, s.control.Close())
 	}
-	return errors.Join(errs...)
-}
-
-// follow applies the instances file whenever it changes.
-func (s *service) follow(w *config.Watcher) {
-	w.OnError = func(err error) {
-		s.log.Error("the instances are not changed: the last good ones are served until the file is mended", "file", w.Path, "err", err)
+	if s.fleet != nil {
+		errs = append(errs, s.fleet.listener.Close())
 	}
-	s.tasks = append(s.tasks, func(ctx context.Context) {
-		w.OnChange = func(instances []*instance.Instance) {
-			if err := s.plane.give(ctx, instances); err != nil {
-				w.OnError(err)
-				return
-			}
-			s.log.Info("instances changed", "file", w.Path, "instances", len(instances))
-		}
-		w.Run(ctx)
-	})
+	return errors.Join(errs...)
 }
 
 // tend keeps the token keys fresh, and the state small.
 func (s *service) tend(k *keyring) {
 	s.tasks = append(s.tasks,
 		func(ctx context.Context) { k.tend(ctx, s.log) },
-		func(ctx context.Context) { s.plane.tend(ctx, s.log) },
+		func(ctx context.Context) { s.plane.tend(ctx) },
+		s.identity.tend,
+		s.plane.keeper.Run,
 	)
 }
 
-// run serves until ctx is done or a listener fails, and ends everything it
-// started.
-func (s *service) run(ctx context.Context) error {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	var wg sync.WaitGroup
-	failed := make(chan error, len(s.endpoints)+1)
-	for _, task := range s.tasks {
-		wg.Go(func() { task(ctx) })
-	}
+// answer begins to answer instances.
+func (s *service) answer() {
+	s.failed = make(chan error, len(s.endpoints)+len(s.followed)+2)
 	for _, e := range s.endpoints {
-		wg.Go(func() {
+		s.running.Go(func() {
 			if err := s.node.Serve(e); err != nil {
-				failed <- fmt.Errorf("serve %s: %w", e.Addr(), err)
+				s.failed <- fmt.Errorf("serve %s: %w", e.Addr(), err)
 			}
 		})
 	}
+}
+
+// run serves the APIs, too, until ctx is done or a listener fails, and ends
+// everything that was started.
+func (s *service) run(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	for _, task := range s.tasks {
+		s.running.Go(func() { task(ctx) })
+	}
+	for _, l := range s.followed {
+		s.running.Go(func() {
+			if err := s.node.Follow(ctx, l.Listener); err != nil {
+				s.failed <- fmt.Errorf("%s: %w", l.name, err)
+			}
+		})
+	}
+	metrics := registry.New(telemetry.DataPlane(s.node), telemetry.Credentials(s.plane.keeper.Broker))
 	web := &http.Server{
-		Handler: s.plane.apis(admin.New(admin.Config{
-			Node: s.node, Metrics: telemetry.NewRegistry(s.node), Logger: s.log, Ready: s.ready.Load,
-		}), s.log),
+		Handler: s.plane.apis(s.identity.publish(admin.New(admin.Config{
+			Node: s.node, Metrics: metrics, Logger: s.log, Ready: s.ready.Load,
+			Control: s.plane.control, Audit: s.plane.records, Token: s.token, CheckTemplate: ec2query.CheckTemplate, Nodes: s.fleet.list(), Backup: s.plane.backup,
+			Usage: s.plane.usage.Ledger,
+		}))),
 		ReadHeaderTimeout: 5 * time.Second,
 		ReadTimeout:       30 * time.Second,
 		IdleTimeout:       time.Minute,
 		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelWarn),
 	}
-	wg.Go(func() {
+	s.ready.Store(true)
+	s.running.Go(func() {
 		if err := web.Serve(s.control); err != nil && !errors.Is(err, http.ErrServerClosed) {
-			failed <- fmt.Errorf("serve %s: %w", s.control.Addr(), err)
+			s.failed <- fmt.Errorf("serve %s: %w", s.control.Addr(), err)
 		}
 	})
+	if s.fleet != nil {
+		s.running.Go(func() {
+			if err := s.fleet.serve(); err != nil {
+				s.failed <- err
+			}
+		})
+	}
+	s.tell(systemd.Ready)
 	var err error
 	select {
 	case <-ctx.Done():
-	case err = <-failed:
+	case err = <-s.failed:
 	}
 	s.ready.Store(false)
+	s.tell(systemd.Stopping)
 	cancel()
 	end, stop := context.WithTimeout(context.Background(), shutdownTime)
 	defer stop()
+	if s.fleet != nil {
+		err = errors.Join(err, s.fleet.shutdown(end))
+	}
 	err = errors.Join(err, s.node.Shutdown(end), web.Shutdown(end))
-	wg.Wait()
+	s.running.Wait()
 	return errors.Join(err, s.plane.close())
 }
 
-// greet prints where everything is, lines to paste, and ready.
-func (s *service) greet(w io.Writer, samples bool) {
-	ecs, ec2, control := address(s.dialects["ecs"].Addr()), address(s.dialects["ec2"].Addr()), address(s.control.Addr())
-	fmt.Fprintf(w, "ecs      %s\nec2      %s\ncontrol  %s\n\n", ecs, ec2, control)
+// tell tells systemd how the service stands.
+func (s *service) tell(state string) {
+	if err := (systemd.Notifier{Socket: s.notify}).Send(state); err != nil {
+		s.log.Warn("systemd does not know how this service stands", "err", err)
+	}
+}
+
+// where prints the address of everything.
+func (s *service) where(w io.Writer) {
+	for i, l := range s.listeners {
+		fmt.Fprintf(w, "%-8s %s\n", l.Dialect, address(s.endpoints[i].Addr()))
+	}
+	fmt.Fprintf(w, "control  %s\n", address(s.control.Addr()))
+	if s.fleet != nil {
+		fmt.Fprintf(w, "feed     https://%s\n", s.fleet.listener.Addr())
+	}
+}
+
+// greetDev prints where everything is, lines to paste, and ready.
+func (s *service) greetDev(w io.Writer, samples bool) {
+	s.where(w)
+	fmt.Fprintln(w)
+	ecs, ec2, control := address(s.endpoints[0].Addr()), address(s.endpoints[1].Addr()), address(s.control.Addr())
 	first := firstSample()
 	if samples {
 		fmt.Fprint(w, `the address you call from is the instance you are:

@@ -12,10 +12,10 @@ import (
 // settings are the service's settings from a file.
 type settings struct{ config.Service }
 
-// node turns settings into those of a data plane on loopback.
-func (s settings) node(ring *token.Ring, log *slog.Logger) node.Config {
+// node turns settings into those of a data plane. Loopback is for development.
+func (s settings) node(ring *token.Ring, log *slog.Logger, loopback bool) node.Config {
 	return node.Config{
-		Ring: ring, Logger: log, Loopback: true,
+		Ring: ring, Logger: log, Loopback: loopback,
 		Throttle:               throttle.PerSecond(float64(s.Throttle.Rate), s.Throttle.Burst),
 		Hosts:                  s.Hosts,
 		StrictForwarding:       s.Security.StrictForwarding,

@@ -1,0 +1,183 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"github.com/spf13/cobra"
+
+	"openimds/internal/config"
+	"openimds/internal/control"
+	"openimds/internal/instance"
+	"openimds/internal/netenv"
+	"openimds/internal/node"
+	"openimds/internal/telemetry"
+)
+
+func newServe() *cobra.Command {
+	var file string
+	var check bool
+	c := &cobra.Command{
+		Use:   "serve -c FILE",
+		Short: "serve the clouds' control APIs, and instance metadata, from a durable store",
+		Long: `serve is the control plane: the APIs of the clouds and of the operator, on a
+store in one file, and a data plane that serves the instances in it. What it
+acknowledges is on the disk; a second start finds everything again. It serves
+instances before the APIs are up, and ends after a signal once running answers
+are done. The settings are explained in docs/reference/settings.md, the set-up
+of a host in docs/operate/serve.md.`,
+		Args: noArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			if file == "" {
+				return usageError{fmt.Errorf("%s needs its settings: -c FILE (packaging/imds.yaml is one to start from)", c.CommandPath())}
+			}
+			return serve(c.Context(), file, check, c.OutOrStdout(), c.ErrOrStderr())
+		},
+	}
+	c.Flags().StringVarP(&file, "config", "c", "", "settings (YAML)")
+	c.Flags().BoolVar(&check, "check", false, "check settings, key and instances file, say what is wrong, and stop")
+	return c
+}
+
+// serve runs `imds serve` until ctx is done.
+func serve(ctx context.Context, file string, check bool, stdout, stderr io.Writer) error {
+	log := telemetry.NewLogger(stderr, slog.LevelInfo)
+	s, err := config.LoadServe(file)
+	if err != nil {
+		return usageError{err}
+	}
+	secrets, err := readKeys(s.Key, s.OlderKeys, os.Getenv("CREDENTIALS_DIRECTORY"))
+	if err != nil {
+		return usageError{err}
+	}
+	w := &config.Watcher{Path: s.Instances}
+	var instances []*instance.Instance
+	if s.Instances != "" {
+		if instances, err = w.Load(); err != nil {
+			return usageError{err}
+		}
+	}
+	if check {
+		fmt.Fprintf(stdout, "ok: %d listeners, %d instances in the file\n", len(s.Listeners), len(instances))
+		return nil
+	}
+	k, err := openKept(s, log)
+	if err != nil {
+		return err
+	}
+	signer, err := settings{s.Service()}.keptIdentity(ctx, k.store, secrets, log)
+	if err != nil {
+		return errors.Join(err, k.store.Close())
+	}
+	serving := settings{s.Service()}.node(k.keys.ring, log, false)
+	serving.Signer = signer
+	keeper := newKeeper(upstreamOf(s.Credentials), log)
+	serving.Credentials = keeper.of
+	if serving.Attacher, err = openAttacher(s.Listeners, cmp.Or(os.Getenv("RUNTIME_DIRECTORY"), s.State), log); err != nil {
+		return errors.Join(err, k.store.Close())
+	}
+	book, err := openUsage(s.State, log)
+	if err != nil {
+		return errors.Join(err, k.store.Close())
+	}
+	serving.Rejected = book.rejected
+	n := node.New(serving)
+	if err := book.count(n); err != nil {
+		return errors.Join(err, book.close(), k.store.Close())
+	}
+	p, err := openPlane(ctx, planeConfig{
+		node: n, usage: book, store: k.store, backup: k.store.Backup, secrets: secrets, keeper: keeper,
+		places: placesOf(s.Places), regions: regionsOf(s.Places), anyImage: s.Security.ECSAnyImage, audit: k.audit, log: log,
+	})
+	if err != nil {
+		return err
+	}
+	if err := checkSealed(p.db, secrets); err != nil {
+		return errors.Join(usageError{err}, p.close())
+	}
+	service := &service{node: n, plane: p, log: log, token: k.token, notify: os.Getenv("NOTIFY_SOCKET"), identity: identityKeys{signer, p, log}}
+	if s.Feed != nil {
+		if service.fleet, err = openFleet(ctx, s.Feed, os.Getenv("CREDENTIALS_DIRECTORY"), p, k.keys, signer); err != nil {
+			return errors.Join(err, p.close())
+		}
+	}
+	if err := service.open(ctx, addressesOf(file, s)); err != nil {
+		return errors.Join(err, service.close())
+	}
+	service.answer()
+	if s.Instances != "" {
+		service.follow(w).give(ctx, instances)
+	}
+	service.tend(k.keys)
+	service.where(stdout)
+	fmt.Fprintf(stdout, "state    %s\nadmin    token in %s\nready\n", s.State, s.Admin.TokenFile)
+	return service.run(ctx)
+}
+
+// addressesOf returns where to listen.
+func addressesOf(file string, s config.Serve) addresses {
+	var a addresses
+	key := func(name string) setting { return setting{name, "in " + file} }
+	for i, l := range s.Listeners {
+		a.listeners = append(a.listeners, listener{
+			key(fmt.Sprintf("listeners[%d]", i)),
+			listenerOf(l),
+		})
+	}
+	a.control.setting, a.control.address = key("control"), s.Control.Address
+	return a
+}
+
+// listenerOf returns a listener as the data plane takes it.
+func listenerOf(l config.Listener) node.Listener {
+	return node.Listener{
+		Dialect: l.Dialect, Address: l.Address, Network: l.Network, Interface: l.Interface, Namespace: l.Namespace,
+		Attach: l.Attach, CheckMAC: l.CheckHardwareAddress, MinTTL: l.MinTTL, ProxyKeyFile: l.ProxyKeyFile,
+	}
+}
+
+// openAttacher returns what puts addresses on interfaces, where a listener
+// asks for that; its account is kept in a folder that need not outlive a
+// reboot. What an earlier run left on interfaces is taken back first.
+func openAttacher(listeners []config.Listener, folder string, log *slog.Logger) (*netenv.Attacher, error) {
+	if !slices.ContainsFunc(listeners, func(l config.Listener) bool { return l.Attach }) {
+		return nil, nil
+	}
+	a, err := netenv.OpenAttacher(netenv.Attaching{Journal: filepath.Join(folder, "attached"), Logger: log})
+	if err != nil {
+		return nil, err
+	}
+	return a, a.Cleanup()
+}
+
+// placesOf returns where instances are launched, by dialect.
+func placesOf(p config.Places) map[string]control.Place {
+	places := map[string]control.Place{}
+	for _, dialect := range []string{instance.DialectEC2, instance.DialectECS} {
+		if at := p.Of(dialect); at != nil {
+			places[dialect] = control.Place{
+				Zone: at.Zone, ZoneID: at.ZoneID, VPC: at.VPC, Subnet: at.Subnet, SecurityGroups: at.SecurityGroups,
+				Services: at.Services, Sources: at.Sources, Network: at.Network, Public: at.Public,
+			}
+		}
+	}
+	return places
+}
+
+// regionsOf returns the regions that the APIs list first, by dialect.
+func regionsOf(p config.Places) map[string]string {
+	regions := map[string]string{}
+	for _, dialect := range []string{instance.DialectEC2, instance.DialectECS} {
+		if at := p.Of(dialect); at != nil {
+			regions[dialect] = at.Region
+		}
+	}
+	return regions
+}

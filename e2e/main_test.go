@@ -12,8 +12,12 @@ import (
 	"openimds/internal/testnet"
 )
 
-// executable is the program under test, as seen from this directory.
-const executable = ".cache/imds"
+// executable is the program under test, as seen from this directory; that of
+// nodes stands beside it.
+const (
+	executable     = ".cache/imds"
+	nodeExecutable = ".cache/imds-node"
+)
 
 func TestMain(m *testing.M) {
 	if name := os.Getenv(clientVariable); name != "" {
@@ -30,12 +34,17 @@ func TestMain(m *testing.M) {
 }
 
 func build() error {
-	out, err := filepath.Abs(executable)
-	if err != nil {
-		return err
+	for _, name := range []string{executable, nodeExecutable} {
+		out, err := filepath.Abs(name)
+		if err != nil {
+			return err
+		}
+		cmd := exec.Command("go", "build", "-o", out, "./cmd/"+filepath.Base(name))
+		cmd.Dir = ".."
+		cmd.Stdout, cmd.Stderr = os.Stderr, os.Stderr
+		if err := cmd.Run(); err != nil {
+			return err
+		}
 	}
-	cmd := exec.Command("go", "build", "-o", out, "./cmd/imds")
-	cmd.Dir = ".."
-	cmd.Stdout, cmd.Stderr = os.Stderr, os.Stderr
-	return cmd.Run()
+	return nil
 }

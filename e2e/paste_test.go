@@ -3,7 +3,6 @@
 package e2e
 
 import (
-	"os"
 	"os/exec"
 	"slices"
 	"strings"
@@ -54,52 +53,6 @@ func TestPrintedLines(t *testing.T) {
 	if u := p.usage(t, sample(t, "ec2", required).ID); u.TokensMinted != 1 || u.TokenedServed != 1 {
 		t.Errorf("the line with the token is to mint one and use it; counted: %+v", u)
 	}
-}
-
-// TestReadme pastes the README's commands, which are for the default addresses
-// and the built-in samples.
-func TestReadme(t *testing.T) {
-	_, err := exec.LookPath("curl")
-	testnet.Need(t, "the command curl (scripts/install-test-deps)", err == nil)
-	readme, err := os.ReadFile("../README.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	script := commands(string(readme))
-	if len(script) < 3 {
-		t.Fatalf("the README has %d commands that are marked as tested", len(script))
-	}
-	start(t, map[string]string{"ecs": "127.0.0.1:8100", "ec2": "127.0.0.1:8169", "control": "127.0.0.1:8180"})
-	stdout, stderr, err := command(t, nil, "bash", "-eux", "-c", strings.Join(script, "\n"))
-	if err != nil {
-		t.Fatalf("%v\n%s%s", err, stdout, stderr)
-	}
-	for _, want := range []string{
-		sample(t, "ec2", optional).ID, sample(t, "ecs", optional).ID, "401\n", "instance-id\n", `"tokensMinted":1`,
-	} {
-		if !strings.Contains(stdout, want) {
-			t.Errorf("want %q in\n%s\n%s", want, stdout, stderr)
-		}
-	}
-}
-
-// commands are the lines with a prompt in the code blocks that follow a
-// comment "tested".
-func commands(document string) (all []string) {
-	tested, code := false, false
-	for line := range strings.Lines(document) {
-		command, prompt := strings.CutPrefix(strings.TrimSpace(line), "$ ")
-		switch {
-		case strings.HasPrefix(line, "<!-- tested"):
-			tested = true
-		case strings.HasPrefix(line, "```"):
-			code = tested && !code
-			tested = false
-		case code && prompt:
-			all = append(all, command)
-		}
-	}
-	return all
 }
 
 // TestControl: what an operator's tools look at.

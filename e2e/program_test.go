@@ -69,12 +69,13 @@ func (o *output) String() string {
 	return o.text.String()
 }
 
-// start runs `imds dev` with the built-in samples until the test ends. Flags
-// are "name": "value"; listeners that are not named get a free port.
+// start runs `imds dev` with the built-in samples and the role credentials that
+// stand in them, which tests know, until the test ends. Flags are
+// "name": "value"; listeners that are not named get a free port.
 func start(t *testing.T, flags map[string]string) *program {
 	t.Helper()
 	testnet.RequireIsolated(t)
-	all := map[string]string{"ecs": "127.0.0.1:0", "ec2": "127.0.0.1:0", "control": "127.0.0.1:0"}
+	all := map[string]string{"ecs": "127.0.0.1:0", "ec2": "127.0.0.1:0", "control": "127.0.0.1:0", "sample-credentials": "true"}
 	maps.Copy(all, flags)
 	args := []string{"dev"}
 	for _, name := range slices.Sorted(maps.Keys(all)) {

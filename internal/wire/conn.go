@@ -54,11 +54,13 @@ type conn struct {
 	dead     bool // was told to end
 	broken   bool // Handler has panicked: its memory is not used again
 
-	// inline: the connection is served by the goroutine that accepts, which
-	// must not wait. Where it would have to, serve returns with waits set, and
-	// rest tells what is left of an answer that was made.
-	inline, waits, keep bool
-	rest                rest
+	// inline: serve must not wait. Where it would have to, it returns with waits
+	// set, and rest tells what is left of an answer that was made. accepting:
+	// what is more, serve runs on the goroutine that accepts. drained: the last
+	// read took all there was.
+	inline, accepting, waits, drained, keep bool
+	rest                                    rest
+	step                                    func(fd uintptr) bool // readable, bound once
 
 	term  atomic.Int64 // a term
 	place int          // in roster.conns; guarded by roster.mu
@@ -87,6 +89,7 @@ func newConn(s *Server) *conn {
 	c.x.Request.Headers = make([]Header, 0, 16)
 	c.x.Out = make([]byte, 0, 1024)
 	c.link.init(c)
+	c.step = c.readable
 	return c
 }
 
@@ -102,7 +105,7 @@ func (c *conn) bind(nc net.Conn, tag any) {
 func (c *conn) begin() {
 	c.r, c.w = 0, 0
 	c.opened, c.dead, c.prefaced = false, false, false
-	c.inline, c.waits, c.rest = false, false, noRest
+	c.inline, c.accepting, c.waits, c.drained, c.rest = false, false, false, false, noRest
 	c.term.Store(0)
 }
 
@@ -185,7 +188,7 @@ func (c *conn) serve() {
 		// A client that has always sent its next request already would keep a
 		// processor to itself for as long as the runtime lets it.
 		if turn%fairTurns == 0 {
-			if c.inline {
+			if c.accepting {
 				c.waits = true
 				return
 			}
@@ -252,7 +255,7 @@ func (c *conn) await(missing part) bool {
 			c.enter(inHead)
 		}
 	case c.phase != fresh:
-		if c.inline {
+		if c.accepting {
 			// Hardly ever is there another request already.
 			c.waits = true
 			return false
@@ -262,15 +265,58 @@ func (c *conn) await(missing part) bool {
 		if c.s.draining.Load() {
 			return false
 		}
+		if c.inline && c.drained {
+			// What comes from now on wakes this goroutine.
+			c.waits = true
+			return false
+		}
 	}
 	c.room()
-	n, err := c.nc.Read(c.buf[c.w:])
-	if errors.Is(err, errWait) {
-		c.waits = true
-		return false
+	if c.inline {
+		return c.readNow()
 	}
+	n, err := c.nc.Read(c.buf[c.w:])
 	c.w += n
 	return n > 0 || err == nil
+}
+
+// readNow is the reading of await where it must not wait.
+func (c *conn) readNow() bool {
+	space := c.buf[c.w:]
+	n, err := c.own.read(space)
+	if errors.Is(err, errWait) {
+		c.drained, c.waits = true, true
+		return false
+	}
+	c.drained = n < len(space)
+	c.w += n
+	return n > 0
+}
+
+// readable serves what can be served now. It is false when it is to be called
+// again once there is more to read.
+func (c *conn) readable(uintptr) bool {
+	c.waits, c.drained = false, false
+	c.serve()
+	return !c.waits || c.rest != noRest
+}
+
+// late answers a message whose body has not come in time (SEC-23).
+func (c *conn) late() {
+	defer c.catch()
+	c.inline, c.waits = false, false
+	c.x.refuse(statusBad)
+	c.answer()
+}
+
+// settle does the rest of an answer, for which it may wait, and reports whether
+// the connection goes on.
+func (c *conn) settle() (more bool) {
+	defer c.catch()
+	c.inline, c.waits = false, false
+	more = c.resume()
+	c.inline = true
+	return more
 }
 
 // room makes room for reading.
@@ -305,9 +351,9 @@ func (c *conn) answer() bool {
 	if c.s.draining.Load() {
 		x.Request.Close = true
 	}
-	x.Inline = c.inline
+	x.Inline = c.accepting
 	c.keep = x.answer(c.s.handler)
-	if x.Later && c.inline {
+	if x.Later && c.accepting {
 		return c.pause(restMake)
 	}
 	return c.deliver()

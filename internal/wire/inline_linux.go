@@ -9,6 +9,7 @@ import (
 	"runtime"
 	"syscall"
 	"time"
+	"unsafe"
 )
 
 // This is the Linux transport. Most clients open a connection for one request,
@@ -27,26 +28,26 @@ type inlineConn struct {
 	local netip.AddrPort
 }
 
-// Read reads once. Inline it returns errWait when there is nothing.
-func (c *inlineConn) Read(b []byte) (int, error) {
-	if c.file != nil {
-		return c.file.Read(b)
-	}
+// read reads once. It returns errWait when there is nothing, and no bytes at
+// the end of the stream.
+func (c *inlineConn) read(b []byte) (int, error) {
 	for {
-		n, err := syscall.Read(c.fd, b)
-		switch {
-		case n > 0:
-			return n, nil
-		case errors.Is(err, syscall.EINTR):
-		case errors.Is(err, syscall.EAGAIN):
+		// It does not block, so the scheduler need not know.
+		n, _, errno := syscall.RawSyscall(syscall.SYS_READ, uintptr(c.fd), uintptr(unsafe.Pointer(unsafe.SliceData(b))), uintptr(len(b)))
+		switch errno {
+		case 0:
+			return int(n), nil
+		case syscall.EINTR:
+		case syscall.EAGAIN:
 			return 0, errWait
-		case err == nil:
-			return 0, os.ErrClosed // the client has ended its side
 		default:
-			return 0, err
+			return 0, errno
 		}
 	}
 }
+
+// Read is for connections that were handed on.
+func (c *inlineConn) Read(b []byte) (int, error) { return c.file.Read(b) }
 
 // Write is for connections that were handed on.
 func (c *inlineConn) Write(b []byte) (int, error) { return c.file.Write(b) }
@@ -142,7 +143,7 @@ func (s *Server) startInline(fd int, a *acceptor) {
 	c.nc, c.sock = &c.own, &c.own
 	c.info = Conn{Peer: c.own.peer, Local: c.own.local, Listener: a.tag}
 	c.begin()
-	c.inline = true
+	c.inline, c.accepting = true, true
 	if !s.roster.add(c) {
 		_ = c.nc.Close() // nothing was promised to it
 		c.unbind()
@@ -155,7 +156,23 @@ func (s *Server) startInline(fd int, a *acceptor) {
 		return
 	}
 	s.roster.handOn(c)
-	go c.run()
+	go c.goOn()
+}
+
+// goOn serves a connection that was handed on to its end. It waits within one
+// call of the poller, which tells of everything that comes after a read that
+// took all there was: so a request costs one read and no more.
+func (c *conn) goOn() {
+	raw, err := c.own.file.SyscallConn()
+	for err == nil && (c.rest == noRest || c.settle()) {
+		if err = raw.Read(c.step); !c.waits {
+			break
+		}
+	}
+	if err != nil && c.phase == inBody {
+		c.late()
+	}
+	c.end()
 }
 
 // handOn makes an inline connection one that can wait. What it was told while
@@ -165,7 +182,7 @@ func (r *roster) handOn(c *conn) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	c.own.file = file
-	c.inline, c.waits = false, false
+	c.accepting, c.waits = false, false
 	switch {
 	case r.killed:
 		_ = file.SetDeadline(past) // a read will tell

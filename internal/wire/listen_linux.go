@@ -116,7 +116,7 @@ type acceptor struct {
 func (a *acceptor) accept(listener uintptr) (int, syscall.Errno) {
 	for {
 		a.size = syscall.SizeofSockaddrAny
-		fd, _, errno := syscall.Syscall6(syscall.SYS_ACCEPT4, listener,
+		fd, _, errno := syscall.RawSyscall6(syscall.SYS_ACCEPT4, listener,
 			uintptr(unsafe.Pointer(&a.name)), uintptr(unsafe.Pointer(&a.size)), syscall.SOCK_NONBLOCK|syscall.SOCK_CLOEXEC, 0, 0)
 		if errno != syscall.EINTR && errno != syscall.ECONNABORTED {
 			return int(fd), errno

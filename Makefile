@@ -7,6 +7,7 @@
 #
 #   make check               the quick part of it: no root, no network
 #   make fuzz                every fuzz target, FUZZTIME each
+#   make guest               boot a Debian guest under QEMU, and let it ask (root, a minute)
 #   make package             build Debian packages into bin/packages
 #   make bench               compare with nginx; writes bench/results.md
 #   make generate            write the generated documents again
@@ -25,7 +26,7 @@ GOLANGCI := bin/golangci-lint
 REPORT   := bin/testreport
 NFPM     := bin/nfpm
 
-.PHONY: test check deps format fmt vet lint lint-if-built unit unit-quick generate generated facts e2e package fuzz bench
+.PHONY: test check deps format fmt vet lint lint-if-built unit unit-quick generate generated facts e2e guest package fuzz bench
 
 test: deps format vet lint unit generated facts e2e
 	@echo "make test: all passed"
@@ -101,6 +102,11 @@ package: $(NFPM)
 e2e: $(REPORT) $(NFPM)
 	$(REPORT) -C e2e -count=1 -timeout=15m ./...
 	$(REPORT) -C e2e/verifiers -count=1 -timeout=5m ./...
+
+# A machine that is nothing of ours asks over a tap; see docs/operate/network.md.
+guest:
+	scripts/install-guest
+	go -C e2e test -tags=guest -count=1 -timeout=10m -run='^TestGuest$$' -v .
 
 fuzz:
 	scripts/fuzz $(FUZZTIME)

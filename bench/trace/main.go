@@ -73,8 +73,18 @@ func run(args []string, w io.Writer) error {
 	if err != nil {
 		return err
 	}
-	before, _, _ := strings.Cut(string(old), "\n"+marker)
-	return os.WriteFile(*out, []byte(strings.TrimRight(before, "\n")+"\n\n"+b.String()), 0o644)
+	return os.WriteFile(*out, []byte(replace(string(old), b.String())), 0o644)
+}
+
+// replace puts the section in the place of the one before, or at the end. What
+// others wrote before and after it stays.
+func replace(text, section string) string {
+	before, after, _ := strings.Cut(text, "\n"+marker)
+	text = strings.TrimRight(before, "\n") + "\n\n" + section
+	if i := strings.Index(after, "\n<!-- Written by "); i >= 0 {
+		text += after[i:]
+	}
+	return text
 }
 
 // alone returns an error unless the loopback interface is the only one.

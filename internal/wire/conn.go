@@ -56,11 +56,10 @@ type conn struct {
 
 	// inline: serve must not wait. Where it would have to, it returns with waits
 	// set, and rest tells what is left of an answer that was made. accepting:
-	// what is more, serve runs on the goroutine that accepts. drained: the last
-	// read took all there was.
-	inline, accepting, waits, drained, keep bool
-	rest                                    rest
-	step                                    func(fd uintptr) bool // readable, bound once
+	// what is more, serve runs on the goroutine that accepts.
+	inline, accepting, waits, keep bool
+	rest                           rest
+	step                           func(fd uintptr) bool // readable, bound once
 
 	term  atomic.Int64 // a term
 	place int          // in roster.conns; guarded by roster.mu
@@ -105,7 +104,7 @@ func (c *conn) bind(nc net.Conn, tag any) {
 func (c *conn) begin() {
 	c.r, c.w = 0, 0
 	c.opened, c.dead, c.prefaced = false, false, false
-	c.inline, c.accepting, c.waits, c.drained, c.rest = false, false, false, false, noRest
+	c.inline, c.accepting, c.waits, c.rest = false, false, false, noRest
 	c.term.Store(0)
 }
 
@@ -265,11 +264,6 @@ func (c *conn) await(missing part) bool {
 		if c.s.draining.Load() {
 			return false
 		}
-		if c.inline && c.drained {
-			// What comes from now on wakes this goroutine.
-			c.waits = true
-			return false
-		}
 	}
 	c.room()
 	if c.inline {
@@ -282,13 +276,11 @@ func (c *conn) await(missing part) bool {
 
 // readNow is the reading of await where it must not wait.
 func (c *conn) readNow() bool {
-	space := c.buf[c.w:]
-	n, err := c.own.read(space)
+	n, err := c.own.read(c.buf[c.w:])
 	if errors.Is(err, errWait) {
-		c.drained, c.waits = true, true
+		c.waits = true
 		return false
 	}
-	c.drained = n < len(space)
 	c.w += n
 	return n > 0
 }
@@ -296,7 +288,7 @@ func (c *conn) readNow() bool {
 // readable serves what can be served now. It is false when it is to be called
 // again once there is more to read.
 func (c *conn) readable(uintptr) bool {
-	c.waits, c.drained = false, false
+	c.waits = false
 	c.serve()
 	return !c.waits || c.rest != noRest
 }

@@ -160,8 +160,8 @@ func (s *Server) startInline(fd int, a *acceptor) {
 }
 
 // goOn serves a connection that was handed on to its end. It waits within one
-// call of the poller, which tells of everything that comes after a read that
-// took all there was: so a request costs one read and no more.
+// call of the poller. Each time it reads until there is nothing left: a short
+// read does not tell whether the client's end is behind it.
 func (c *conn) goOn() {
 	raw, err := c.own.file.SyscallConn()
 	for err == nil && (c.rest == noRest || c.settle()) {

@@ -245,6 +245,20 @@ func TestHalfClose(t *testing.T) {
 		c.CloseWrite()
 		c.wantClosed()
 	})
+	// The end may come together with the request, and one wake-up is for both.
+	t.Run("behind a later request", func(t *testing.T) {
+		for range 200 {
+			c := dial(t, addr)
+			for range 2 {
+				c.send(get())
+				c.want("200 latest/meta-data")
+			}
+			c.send(get())
+			c.CloseWrite()
+			c.want("200 latest/meta-data")
+			c.wantClosed()
+		}
+	})
 }
 
 // A client that goes on sending gets the answer all the same.

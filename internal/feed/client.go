@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"sync/atomic"
 	"time"
@@ -21,10 +22,14 @@ type ClientConfig struct {
 	URL string
 	// HTTP makes the requests; its transport holds the node's certificate. It must have no timeout: an answer lasts as long as it is of use.
 	HTTP *http.Client
+	// Node is the name of this node, as the control plane knows it. A last-good file of another node is not served. Empty: it is not known.
+	Node string
 	// Path of the last-good file.
 	Path string
 	// Apply puts a batch in force. An error is logged; the feed goes on, since what is served is still good.
 	Apply func(*Batch) error
+	// Drop, where set, is told what credentials are void.
+	Drop func(Drop)
 	// Silence is how long a stream may say nothing before it is given up; 30 s by default.
 	Silence time.Duration
 	// Backoff is the longest wait between attempts; 30 s by default. The first is a hundredth of it or less.
@@ -40,6 +45,7 @@ type Client struct {
 	mirror    *Mirror
 	recording *Recording
 	status    atomic.Pointer[Status]
+	forms     atomic.Pointer[map[string][]string]
 }
 
 // Status is how a node stands to its control plane.
@@ -76,10 +82,15 @@ func NewClient(cfg ClientConfig) (*Client, error) {
 	if c.recording, err = OpenRecording(cfg.Path, c.mirror, cfg.Logger); err != nil {
 		return nil, err
 	}
+	if cfg.Node != "" && c.mirror.node != "" && c.mirror.node != cfg.Node {
+		cfg.Logger.Warn("the last-good file is that of another node, and is not served", "file", cfg.Path, "node", c.mirror.node, "this", cfg.Node)
+		c.mirror = &Mirror{}
+	}
 	c.status.Store(&Status{Revision: c.mirror.revision, Guests: c.mirror.Len()})
+	c.forms.Store(&c.mirror.forms)
 	if c.mirror.revision != 0 {
 		if err := cfg.Apply(c.mirror.Everything()); err != nil {
-			return nil, fmt.Errorf("serve from the last-good file: %w", err)
+			cfg.Logger.Error("not all of the last-good file is in force", "file", cfg.Path, "err", err)
 		}
 	}
 	return c, nil
@@ -87,6 +98,12 @@ func NewClient(cfg ClientConfig) (*Client, error) {
 
 // Status returns how the client stands.
 func (c *Client) Status() Status { return *c.status.Load() }
+
+// Signs reports whether the control plane makes a form of signatures over
+// identity documents, as far as it was ever heard of.
+func (c *Client) Signs(dialect, form string) bool {
+	return slices.Contains((*c.forms.Load())[dialect], form)
+}
 
 // note changes the status.
 func (c *Client) note(change func(*Status)) {
@@ -158,6 +175,13 @@ func (c *Client) follow(ctx context.Context) error {
 			// next one begins with everything.
 			c.mirror.forget()
 			return err
+		}
+		if f.Drop != nil && c.cfg.Drop != nil {
+			c.cfg.Drop(*f.Drop)
+		}
+		if f.Hello != nil {
+			forms := f.Hello.Forms
+			c.forms.Store(&forms)
 		}
 		if first {
 			c.cfg.Logger.Info("following the control plane", "url", c.cfg.URL, "node", c.mirror.node, "revision", c.mirror.revision)

@@ -42,6 +42,9 @@ type Frame struct {
 	Keys *Keys `json:"keys,omitempty"`
 	// Remove takes a guest away, by the identifier of its instance.
 	Remove string `json:"remove,omitempty"`
+	// Drop tells what credentials are void. It is in force at once, and is not
+	// recorded: credentials are held in memory alone.
+	Drop *Drop `json:"drop,omitempty"`
 	// Commit puts all frames since the one before in force, together. The
 	// state is then that of this revision. Without frames before it, it tells
 	// that there is nothing new.
@@ -58,8 +61,20 @@ type Hello struct {
 	Store string `json:"store"`
 	// Node is the name that the control plane knows the reader by.
 	Node string `json:"node"`
+	// Forms of signatures over identity documents that the control plane makes, by dialect.
+	Forms map[string][]string `json:"forms,omitempty"`
 	// Snapshot: what the reader has is void; everything follows up to the next commit.
 	Snapshot bool `json:"snapshot,omitempty"`
+}
+
+// Drop is what credentials must not be given out any more: they were revoked,
+// or their role has changed.
+type Drop struct {
+	All bool `json:"all,omitempty"`
+	// Roles, each as dialect, account and name.
+	Roles [][3]string `json:"roles,omitempty"`
+	// Instances by identifier.
+	Instances []string `json:"instances,omitempty"`
 }
 
 // Guest is an instance with what a node needs to serve it.

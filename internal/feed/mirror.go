@@ -14,6 +14,7 @@ import (
 type Mirror struct {
 	store    string
 	node     string
+	forms    map[string][]string
 	revision uint64
 	guests   map[string]Guest
 
@@ -57,7 +58,7 @@ func (m *Mirror) Add(f Frame) (*Batch, error) {
 	case f.Hello != nil:
 		return nil, m.hello(f.Hello)
 	case f.Put != nil:
-		if err := check(f.Put); err != nil {
+		if err := m.check(f.Put); err != nil {
 			return nil, err
 		}
 		id := f.Put.Instance.ID
@@ -91,20 +92,26 @@ func (m *Mirror) hello(h *Hello) error {
 	if !h.Snapshot && h.Store != m.store {
 		return fault.New(fault.Invalid, "the feed goes on from a store that this node has nothing of")
 	}
+	if !h.Snapshot && h.Node != m.node {
+		return fault.New(fault.Invalid, "the feed goes on for node %q, and what is here is of %q", h.Node, m.node)
+	}
 	m.greeted, m.whole = true, h.Snapshot
-	m.store, m.node = h.Store, h.Node
+	m.store, m.node, m.forms = h.Store, h.Node, h.Forms
 	m.put, m.keys, m.removed = map[string]Guest{}, map[string]token.Lease{}, map[string]struct{}{}
 	return nil
 }
 
 // check refuses a guest that a node could not serve: what one node must not
 // serve, no node should have been sent.
-func check(g *Guest) error {
+func (m *Mirror) check(g *Guest) error {
 	if g.Instance == nil {
 		return fault.New(fault.Invalid, "the feed has a guest without an instance")
 	}
 	if problems := instance.Validate(g.Instance); len(problems) > 0 {
 		return fault.New(fault.Invalid, "the feed has instance %q, whose %s is wrong: %s", g.Instance.ID, problems[0].Path, problems[0].Msg)
+	}
+	if g.Instance.Node != m.node {
+		return fault.New(fault.Invalid, "the feed has instance %q of node %q, and this is %q", g.Instance.ID, g.Instance.Node, m.node)
 	}
 	if err := g.Keys.Check(); err != nil {
 		return fault.Wrap(fault.Invalid, err, "token keys of instance %q", g.Instance.ID)

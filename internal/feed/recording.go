@@ -167,7 +167,7 @@ func (r *Recording) rewrite(m *Mirror) (err error) {
 		_, err := w.Write(line)
 		return err
 	}
-	hello, err := Append(nil, Frame{Hello: &Hello{Version: Version, Store: m.store, Node: m.node, Snapshot: true}})
+	hello, err := Append(nil, Frame{Hello: &Hello{Version: Version, Store: m.store, Node: m.node, Forms: m.forms, Snapshot: true}})
 	if err != nil {
 		return err
 	}

@@ -141,7 +141,7 @@ func TestGoOnAfterCut(t *testing.T) {
 	}
 	m, r := reopen(t, path)
 	m.Begin()
-	for _, f := range []feed.Frame{{Hello: &feed.Hello{Version: feed.Version, Store: "s"}}, {Put: guest(4, "a")}, {Commit: 12}} {
+	for _, f := range []feed.Frame{{Hello: &feed.Hello{Version: feed.Version, Store: "s", Node: "host-1"}}, {Put: guest(4, "a")}, {Commit: 12}} {
 		b, err := m.Add(f)
 		if err != nil {
 			t.Fatal(err)

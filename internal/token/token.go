@@ -34,6 +34,7 @@ type Keys struct {
 
 type epochKey struct {
 	epoch int64
+	lease *Lease // that it is of; nil: of masters
 	aead  cipher.AEAD
 }
 
@@ -128,7 +129,7 @@ func (k *Keys) bind(s *Scratch, prefix [4]byte, generation uint64) []byte {
 func (k *Keys) aead(from origin, i int) (cipher.AEAD, error) {
 	epoch := from.first + int64(i)
 	slot := &k.slots[epoch%held]
-	if e := slot.Load(); e != nil && e.epoch == epoch {
+	if e := slot.Load(); e != nil && e.epoch == epoch && e.lease == from.lease {
 		return e.aead, nil
 	}
 	key, err := from.key(i, k.id)
@@ -143,6 +144,6 @@ func (k *Keys) aead(from origin, i int) (cipher.AEAD, error) {
 	if err != nil {
 		return nil, err
 	}
-	slot.Store(&epochKey{epoch, aead})
+	slot.Store(&epochKey{epoch, from.lease, aead})
 	return aead, nil
 }

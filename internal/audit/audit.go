@@ -61,7 +61,7 @@ type Record struct {
 	Sid    string `json:"sid,omitempty"`
 	// Error is the code of the error that the caller got; empty: none.
 	Error string `json:"error,omitempty"`
-	// Changes is what the call changed.
+	// Changes is what a call that was let through set out to change: what was there then, and what it asked for.
 	Changes []Change `json:"changes,omitempty"`
 	// Cut tells that something was too long and is missing its end.
 	Cut bool `json:"cut,omitempty"`

@@ -2,28 +2,27 @@ package docsign
 
 import (
 	"bytes"
-	"encoding/json"
 	"encoding/pem"
 	"fmt"
-	"net/http"
 	"time"
 )
 
 // Certificate is a certificate as it is published.
 type Certificate struct {
-	// Dialect and Region whose documents it is for.
+	// Dialect whose documents it is for.
 	Dialect string `json:"dialect"`
-	Region  string `json:"region"`
+	// Region whose documents it is for.
+	Region string `json:"region"`
 	// Algorithm of the key: rsa, or dsa for EC2's pkcs7.
 	Algorithm string `json:"algorithm"`
 	// State: next (published ahead), current (signs), previous (has signed).
 	State string `json:"state"`
 	// Serial number in hexadecimal digits, as openssl prints it.
 	Serial string `json:"serial"`
-	// SignsFrom is when its key begins to sign; NotAfter is the end of the
-	// certificate.
+	// SignsFrom is when its key begins to sign.
 	SignsFrom time.Time `json:"signsFrom"`
-	NotAfter  time.Time `json:"notAfter"`
+	// NotAfter is the end of the certificate.
+	NotAfter time.Time `json:"notAfter"`
 	// PEM is the certificate itself.
 	PEM string `json:"pem"`
 }
@@ -60,41 +59,4 @@ func WritePEM(b *bytes.Buffer, all []Certificate) {
 		fmt.Fprintf(b, "# %s %s %s, %s, signs from %s, serial %s, until %s\n%s",
 			c.Dialect, c.Region, c.Algorithm, c.State, c.SignsFrom.Format(time.RFC3339), c.Serial, c.NotAfter.Format(time.RFC3339), c.PEM)
 	}
-}
-
-// published is the JSON of Handler.
-type published struct {
-	Certificates []Certificate `json:"certificates"`
-}
-
-// Handler answers GET /v1/identity/certificates: the published certificates, as
-// PEM, or with format=json as {"certificates": [Certificate, …]}. The parameters
-// dialect, region, algorithm and state narrow them. They are no secret.
-func (a *Authority) Handler() http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		q := r.URL.Query()
-		chosen := []Certificate{}
-		for _, c := range a.Certificates() {
-			keep := true
-			for name, value := range map[string]string{"dialect": c.Dialect, "region": c.Region, "algorithm": c.Algorithm, "state": c.State} {
-				keep = keep && (q.Get(name) == "" || q.Get(name) == value)
-			}
-			if keep {
-				chosen = append(chosen, c)
-			}
-		}
-		var b bytes.Buffer
-		kind := "application/x-pem-file"
-		if q.Get("format") == "json" {
-			kind = "application/json"
-			if err := json.NewEncoder(&b).Encode(published{chosen}); err != nil {
-				http.Error(w, "the certificates cannot be encoded", http.StatusInternalServerError)
-				return
-			}
-		} else {
-			WritePEM(&b, chosen)
-		}
-		w.Header().Set("Content-Type", kind)
-		_, _ = w.Write(b.Bytes())
-	})
 }

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"openimds/internal/seal"
 	"openimds/internal/store"
 )
 
@@ -35,11 +36,15 @@ type DB struct {
 	// Alarms by Alarm.Key; Notices by their id.
 	Alarms  *Table[Alarm]
 	Notices *Table[Notice]
+	// Hardenings by their id; Hardened by Hardened.Key.
+	Hardenings *Table[Hardening]
+	Hardened   *Table[Hardened]
 
 	schema *Table[schemaRecord]
 	store  store.Store
 	log    *slog.Logger
 	tables []mirror
+	keys   *seal.Ring // nil: secrets are stored as they are
 
 	mu           sync.RWMutex // guards revision, moved, failed, listeners and the rows of all tables
 	revision     uint64
@@ -69,10 +74,17 @@ type Change struct {
 	Removed []string
 }
 
-// Open reads the state of a store and follows it until Close.
+// Open reads the state of a store and follows it until Close. Secrets that
+// records hold are stored as they are: it is for a store that ends with the
+// process; others are for OpenSealed.
 func Open(ctx context.Context, s store.Store, log *slog.Logger) (*DB, error) {
-	db := &DB{store: s, log: log, moved: make(chan struct{}), done: make(chan struct{})}
+	return open(ctx, s, nil, log)
+}
+
+func open(ctx context.Context, s store.Store, keys *seal.Ring, log *slog.Logger) (*DB, error) {
+	db := &DB{store: s, keys: keys, log: log, moved: make(chan struct{}), done: make(chan struct{})}
 	db.Instances = newTable[Instance](db, "instances/")
+	db.Instances.guard = guardInstance
 	db.Images = newTable[Image](db, "images/")
 	db.Defaults = newTable[Defaults](db, "defaults/")
 	db.Keys = newTable[AccessKey](db, "keys/")
@@ -84,6 +96,8 @@ func Open(ctx context.Context, s store.Store, log *slog.Logger) (*DB, error) {
 	db.Interfaces = newTable[Interface](db, "interfaces/")
 	db.Serials = newTable[Serial](db, "serials/")
 	db.Revocations = newTable[Revocation](db, "revocations/")
+	db.Hardenings = newTable[Hardening](db, "hardenings/")
+	db.Hardened = newTable[Hardened](db, "hardened/")
 	db.Alarms = newTable[Alarm](db, "alarms/")
 	db.Notices = newTable[Notice](db, "notices/")
 	db.schema = newTable[schemaRecord](db, "schema/")

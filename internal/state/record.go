@@ -39,6 +39,8 @@ type Instance struct {
 	Restart *Restart `json:"restart,omitempty"`
 	// Expiring are events that end by themselves.
 	Expiring []Expiring `json:"expiring,omitempty"`
+	// Sealed are the credentials of Spec as they are stored; a record that was read has none.
+	Sealed []byte `json:"sealed,omitempty"`
 }
 
 // Expiring is when an event of an instance is over.

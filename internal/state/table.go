@@ -2,11 +2,12 @@ package state
 
 import (
 	"cmp"
-	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
 
+	"openimds/internal/seal"
 	"openimds/internal/store"
 )
 
@@ -15,6 +16,7 @@ import (
 type Table[T any] struct {
 	prefix string
 	db     *DB
+	guard  guard[T]
 	rows   map[string]row[T] // guarded by db.mu
 }
 
@@ -74,8 +76,11 @@ func (t *Table[T]) decode(e store.Event) (any, error) {
 	if e.Deleted {
 		return (*T)(nil), nil
 	}
-	record := new(T)
-	if err := json.Unmarshal(e.Value, record); err != nil {
+	record, err := t.read(e.Value)
+	switch {
+	case errors.Is(err, seal.ErrKey):
+		return nil, fmt.Errorf("record %s: %w", e.Key, err)
+	case err != nil:
 		return nil, fmt.Errorf("record %s of revision %d is damaged: %w", e.Key, e.Modified, err)
 	}
 	return record, nil

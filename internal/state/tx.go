@@ -27,8 +27,8 @@ func Load[T any](tx *Tx, t *Table[T], key string) (*T, bool, error) {
 		return nil, false, nil
 	}
 	if data, changed := tx.put[full]; changed {
-		record := new(T)
-		return record, true, json.Unmarshal(data, record)
+		record, err := t.read(data)
+		return record, err == nil, err
 	}
 	t.db.mu.RLock()
 	r, ok := t.rows[key]
@@ -55,7 +55,7 @@ func clone[T any](record *T) (*T, error) {
 
 // Save puts a record.
 func Save[T any](tx *Tx, t *Table[T], key string, record *T) error {
-	data, err := json.Marshal(record)
+	data, err := t.encode(record)
 	if err != nil {
 		return fmt.Errorf("encode record %s%s: %w", t.prefix, key, err)
 	}

@@ -20,6 +20,8 @@ type Services struct {
 	EC2, ECS http.Handler
 	// STS is the EC2 dialect's, ECSSTS the ECS dialect's.
 	STS, ECSSTS http.Handler
+	// CloudWatch is the EC2 dialect's monitoring API, CMS the ECS dialect's. Nil: there is none.
+	CloudWatch, CMS http.Handler
 	// Other gets what is no API request.
 	Other http.Handler
 }
@@ -35,9 +37,20 @@ func (s Services) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		s.STS.ServeHTTP(w, r)
 	case ecssts:
 		s.ECSSTS.ServeHTTP(w, r)
+	case cloudwatch:
+		either(s.CloudWatch, s.Other).ServeHTTP(w, r)
+	case cms:
+		either(s.CMS, s.Other).ServeHTTP(w, r)
 	default:
 		s.Other.ServeHTTP(w, r)
 	}
+}
+
+func either(api, other http.Handler) http.Handler {
+	if api != nil {
+		return api
+	}
+	return other
 }
 
 type service uint8
@@ -48,29 +61,45 @@ const (
 	ecs
 	sts
 	ecssts
+	cloudwatch
+	cms
 )
 
-// Versions of the STS APIs, by which their requests are known.
+// Versions of the APIs beside EC2 and ECS, by which their requests are known.
 const (
-	versionSTS    = "2011-06-15"
-	versionECSSTS = "2015-04-01"
+	versionSTS        = "2011-06-15"
+	versionECSSTS     = "2015-04-01"
+	versionCloudWatch = "2010-08-01"
+	versionCMS        = "2019-01-01"
 )
+
+// granite is the name of the CloudWatch API in headers and paths (EC2-CW-03).
+const granite = "GraniteServiceVersion20100801"
 
 // of tells which API a request means.
 func (s Services) of(w http.ResponseWriter, r *http.Request) service {
-	if r.URL.Path != "/" {
+	switch {
+	case strings.HasPrefix(r.URL.Path, "/service/"+granite+"/"), strings.HasPrefix(r.Header.Get("X-Amz-Target"), granite+".") && r.URL.Path == "/":
+		return cloudwatch
+	case r.URL.Path != "/":
 		return none
 	}
 	authorization := r.Header.Get("Authorization")
 	switch {
 	case strings.HasPrefix(authorization, "ACS3-"), r.Header.Get("X-Acs-Action") != "":
-		if r.Header.Get("X-Acs-Version") == versionECSSTS {
+		switch r.Header.Get("X-Acs-Version") {
+		case versionECSSTS:
 			return ecssts
+		case versionCMS:
+			return cms
 		}
 		return ecs
 	case strings.HasPrefix(authorization, "AWS4-"):
 		if scopedTo(authorization, "sts") {
 			return sts
+		}
+		if scopedTo(authorization, "monitoring") {
+			return cloudwatch
 		}
 		return ec2
 	}
@@ -109,6 +138,10 @@ func byParameters(p url.Values) service {
 		return sts
 	case p.Get("Version") == versionECSSTS:
 		return ecssts
+	case p.Get("Version") == versionCloudWatch:
+		return cloudwatch
+	case p.Get("Version") == versionCMS:
+		return cms
 	case p.Has("X-Amz-Algorithm"), p.Get("Version") == "2016-11-15":
 		return ec2
 	case p.Has("SignatureNonce"), p.Has("AccessKeyId"), p.Get("Version") == "2014-05-26":

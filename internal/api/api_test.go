@@ -17,7 +17,7 @@ func TestServices(t *testing.T) {
 			_, _ = io.WriteString(w, name+" "+string(body))
 		})
 	}
-	s := api.Services{EC2: said("ec2"), ECS: said("ecs"), STS: said("sts"), ECSSTS: said("ecssts"), Other: said("other")}
+	s := api.Services{EC2: said("ec2"), ECS: said("ecs"), STS: said("sts"), ECSSTS: said("ecssts"), CloudWatch: said("cloudwatch"), CMS: said("cms"), Other: said("other")}
 	for _, tc := range []struct {
 		method, target, header, body, want string
 	}{
@@ -35,6 +35,13 @@ func TestServices(t *testing.T) {
 		{"POST", "/", "Content-Type: application/x-www-form-urlencoded; charset=utf-8", "Action=A", "ec2 Action=A"},
 		{"GET", "/?Action=A", "", "", "ec2 "},
 		{"GET", "/?Action=A&AccessKeyId=x&SignatureNonce=1&Version=2015-04-01", "", "", "ecssts "},
+		{"POST", "/", "Authorization: AWS4-HMAC-SHA256 Credential=K/20260301/us-east-1/monitoring/aws4_request, SignedHeaders=host", "Action=A", "cloudwatch Action=A"},
+		{"POST", "/", "X-Amz-Target: GraniteServiceVersion20100801.ListMetrics", "{}", "cloudwatch {}"},
+		{"POST", "/service/GraniteServiceVersion20100801/operation/ListMetrics", "", "{}", "cloudwatch {}"},
+		{"POST", "/service/Other/operation/ListMetrics", "", "{}", "other {}"},
+		{"GET", "/?Action=A&Version=2010-08-01&X-Amz-Algorithm=AWS4-HMAC-SHA256", "", "", "cloudwatch "},
+		{"GET", "/?Action=A&AccessKeyId=x&SignatureNonce=1&Version=2019-01-01", "", "", "cms "},
+		{"POST", "/", "Content-Type: application/x-www-form-urlencoded", "Action=A&Version=2019-01-01", "cms Action=A&Version=2019-01-01"},
 		{"GET", "/", "", "", "other "},
 		{"GET", "/healthz?Action=A", "", "", "other "},
 		{"POST", "/", "Content-Type: application/json", "{}", "other {}"},

@@ -39,11 +39,26 @@ func noOutput(v reflect.Value) error {
 	return fmt.Errorf("cloudwatch: no output can hold a %s", v.Type())
 }
 
-func encodeJSON(b *bytes.Buffer, out any) error { return writeJSON(b, reflect.ValueOf(out)) }
+// valueOf is that of an output, which may be behind a pointer.
+func valueOf(out any) reflect.Value { return reflect.Indirect(reflect.ValueOf(out)) }
+
+func encodeJSON(b *bytes.Buffer, out any) error { return writeJSON(b, valueOf(out)) }
 
 func writeJSON(b *bytes.Buffer, v reflect.Value) error {
 	if t, ok := v.Interface().(time.Time); ok {
 		b.WriteString(strconv.FormatFloat(seconds(t), 'f', -1, 64))
+		return nil
+	}
+	if all, ok := v.Interface().(extended); ok {
+		b.WriteByte('{')
+		for i, p := range all {
+			if i > 0 {
+				b.WriteByte(',')
+			}
+			b.WriteString(strconv.Quote(p.Name) + ":") // it has digits and a point
+			_ = writeScalar(b, reflect.ValueOf(p.Value))
+		}
+		b.WriteByte('}')
 		return nil
 	}
 	switch v.Kind() {
@@ -85,7 +100,7 @@ func writeJSON(b *bytes.Buffer, v reflect.Value) error {
 }
 
 func encodeXML(b *bytes.Buffer, name string, out any) error {
-	return writeXML(b, name, reflect.ValueOf(out))
+	return writeXML(b, name, valueOf(out))
 }
 
 func writeXML(b *bytes.Buffer, name string, v reflect.Value) error {
@@ -93,6 +108,12 @@ func writeXML(b *bytes.Buffer, name string, v reflect.Value) error {
 	var err error
 	if t, ok := v.Interface().(time.Time); ok {
 		b.WriteString(t.UTC().Format("2006-01-02T15:04:05.999Z"))
+	} else if all, ok := v.Interface().(extended); ok {
+		for _, p := range all {
+			b.WriteString("<entry><key>" + p.Name + "</key><value>")
+			err = writeScalar(b, reflect.ValueOf(p.Value))
+			b.WriteString("</value></entry>")
+		}
 	} else {
 		switch v.Kind() {
 		case reflect.Struct:
@@ -128,11 +149,18 @@ func writeScalar(b *bytes.Buffer, v reflect.Value) error {
 	return nil
 }
 
-func toCBOR(out any) (cbor.Value, error) { return cborOf(reflect.ValueOf(out)) }
+func toCBOR(out any) (cbor.Value, error) { return cborOf(valueOf(out)) }
 
 func cborOf(v reflect.Value) (cbor.Value, error) {
 	if t, ok := v.Interface().(time.Time); ok {
 		return &cbor.Tag{ID: 1, Value: cbor.Float64(seconds(t))}, nil
+	}
+	if all, ok := v.Interface().(extended); ok {
+		m := cbor.Map{}
+		for _, p := range all {
+			m[p.Name] = cbor.Float64(p.Value)
+		}
+		return m, nil
 	}
 	switch v.Kind() {
 	case reflect.Struct:

@@ -20,6 +20,7 @@ import (
 	"openimds/internal/control"
 	"openimds/internal/feed/hub"
 	"openimds/internal/node"
+	"openimds/internal/readiness/survey"
 	"openimds/internal/usage/ledger"
 )
 
@@ -43,6 +44,13 @@ type Config struct {
 	Nodes func() []hub.Node
 	// Usage of instances in the course of time; nil: it is not kept.
 	Usage *ledger.Ledger
+	// Survey judges instances, and Hardener switches them; nil: neither is done.
+	Survey   *survey.Survey
+	Hardener *control.Hardener
+	// TraceToken is what tracers may bring, for their findings alone, where a Token is asked for. Empty: they bring that.
+	TraceToken string
+	// Certificates of identity documents; nil: none are signed here.
+	Certificates Certificates
 	// Backup, if the store has one.
 	Backup Backup
 	// Now is the clock; time.Now by default.
@@ -58,7 +66,7 @@ func New(cfg Config) http.Handler {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	h := &handler{Config: cfg, mux: http.NewServeMux(), token: sha256.Sum256([]byte(cfg.Token))}
+	h := &handler{Config: cfg, mux: http.NewServeMux(), token: sha256.Sum256([]byte(cfg.Token)), trace: sha256.Sum256([]byte(cfg.TraceToken))}
 	for _, r := range routes() {
 		h.mux.HandleFunc(r.method+" "+r.path, h.handle(r))
 	}
@@ -69,6 +77,7 @@ type handler struct {
 	Config
 	mux   *http.ServeMux
 	token [sha256.Size]byte
+	trace [sha256.Size]byte
 }
 
 // ServeHTTP answers a request; what is no route gets an answer in JSON, too.
@@ -80,15 +89,20 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h.mux.ServeHTTP(w, r)
 }
 
-// authorized reports whether a request brings the token. Digests are compared,
-// so that the time it takes says nothing about the token.
-func (h *handler) authorized(r *http.Request) bool {
+// authorized reports whether a request brings the token, or, for what tracers
+// may do, theirs. Digests are compared, so that the time it takes says nothing
+// about the token.
+func (h *handler) authorized(r *http.Request, reporter bool) bool {
 	if h.Token == "" {
 		return true
 	}
 	scheme, given, _ := strings.Cut(r.Header.Get("Authorization"), " ")
 	sum := sha256.Sum256([]byte(strings.TrimSpace(given)))
-	return subtle.ConstantTimeCompare(sum[:], h.token[:]) == 1 && strings.EqualFold(scheme, "Bearer")
+	good := subtle.ConstantTimeCompare(sum[:], h.token[:])
+	if reporter && h.TraceToken != "" {
+		good |= subtle.ConstantTimeCompare(sum[:], h.trace[:])
+	}
+	return good == 1 && strings.EqualFold(scheme, "Bearer")
 }
 
 // guard refuses what only a browser on somebody else's page would send.

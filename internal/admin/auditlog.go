@@ -70,8 +70,8 @@ func (c *call) ago(name string) (time.Time, error) {
 	if at, err := time.Parse(time.RFC3339, text); err == nil {
 		return at, nil
 	}
-	span, err := time.ParseDuration(text)
-	if err != nil || span < 0 {
+	span, err := spanOf(name, text)
+	if err != nil {
 		return time.Time{}, fault.New(fault.Invalid, "%s: found %.40q, expected a time such as 2026-01-15T08:00:00Z, or how long ago, such as 1h", name, text)
 	}
 	return c.Now().Add(-span), nil

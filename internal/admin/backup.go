@@ -47,7 +47,7 @@ func backupRoute() route {
 // mayBackup decides, and records, whether a request gets the store.
 func (h *handler) mayBackup(r *http.Request, id, request string) error {
 	switch {
-	case !h.authorized(r):
+	case !h.authorized(r, false):
 		return fault.New(fault.Unauthenticated, "a token is needed: send the header Authorization: Bearer TOKEN (imds: --token-file FILE)")
 	case len(r.URL.Query()) > 0:
 		return fault.New(fault.Invalid, "there are no parameters here")

@@ -97,7 +97,12 @@ func (s *schemas) operation(r route) map[string]any {
 	ok := map[string]any{"description": "Success"}
 	switch {
 	case r.media != "":
-		ok["content"] = map[string]any{r.media: map[string]any{"schema": map[string]any{"type": "string"}}}
+		content := map[string]any{}
+		if len(r.outs) > 0 {
+			content = jsonContent(s.anyOf(r.outs))
+		}
+		content[r.media] = map[string]any{"schema": map[string]any{"type": "string"}}
+		ok["content"] = content
 	case len(r.outs) > 0:
 		ok["content"] = jsonContent(s.anyOf(r.outs))
 	}

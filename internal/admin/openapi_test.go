@@ -23,7 +23,7 @@ var update = flag.Bool("update", false, "write the comments of types anew")
 // The embedded comments are those of the source.
 func TestComments(t *testing.T) {
 	all := map[string]string{}
-	for _, dir := range []string{".", "../instance", "../usage", "../audit", "../node"} {
+	for _, dir := range []string{".", "../instance", "../usage", "../audit", "../node", "../docsign", "../feed/hub"} {
 		files, err := filepath.Glob(dir + "/*.go")
 		if err != nil {
 			t.Fatal(err)

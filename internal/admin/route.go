@@ -41,6 +41,8 @@ type route struct {
 	outs []reflect.Type
 	// open: no token is asked for.
 	open bool
+	// reporter: the token of tracers is enough.
+	reporter bool
 	// status of a success.
 	status int
 	serve  func(*call) (any, error)
@@ -103,7 +105,7 @@ func (h *handler) handle(rt route) http.HandlerFunc {
 		id := newRequestID()
 		w.Header().Set("X-Request-Id", id)
 		w.Header().Set("Cache-Control", "no-store")
-		if !rt.open && !h.authorized(r) {
+		if !rt.open && !h.authorized(r, rt.reporter) {
 			w.Header().Set("WWW-Authenticate", `Bearer realm="openimds"`)
 			h.refuse(w, fault.New(fault.Unauthenticated, "a token is needed: send the header Authorization: Bearer TOKEN (imds: --token-file FILE)"))
 			return

@@ -36,6 +36,11 @@ func routes() []route {
 			params: callersParams,
 		}, (*call).usageCallers),
 		answering(route{
+			method: "GET", path: "/v1/readiness", id: "queryReadiness", doc: "Whether instances can do without normal mode, and why, or why not",
+			params: readinessParams,
+		}, (*call).readiness),
+		findingsRoute(),
+		answering(route{
 			method: "GET", path: "/v1/interfaces", id: "listInterfaces", doc: "The host's interfaces that are listened on, and how often somebody forged an address there",
 		}, (*call).interfaces),
 		answering(route{method: "GET", path: "/v1/nodes", id: "listNodes", doc: "The nodes of the fleet: those that follow, and those that instances are assigned to"}, (*call).nodes),
@@ -70,8 +75,10 @@ func routes() []route {
 			}, eventParams...),
 		}, (*call).clearEvents),
 		revokeRoute(),
+		certificatesRoute(),
 		backupRoute(),
 	}
+	all = append(all, hardenRoutes()...)
 	for _, k := range kinds() {
 		all = append(all, k.routes()...)
 	}

@@ -137,12 +137,12 @@ func (c *call) usageSeries() (UsageSeries, error) {
 	if err != nil {
 		return out, err
 	}
+	gaps, err := gapsOf(l, out.Instance, out.From, out.To)
 	size := int64(step / time.Second)
 	out.From, out.To, out.Step = time.Unix(out.From.Unix()/size*size, 0).UTC(), out.To.UTC().Truncate(time.Second), step.String()
 	for _, p := range points {
 		out.Points = append(out.Points, UsagePoint{p.Start, countsOf(p.Counts)})
 	}
-	gaps, err := gapsOf(l, out.Instance, out.From, out.To)
 	for _, g := range gaps {
 		out.Gaps = append(out.Gaps, UsageGap{g.Node, g.From, g.To})
 	}

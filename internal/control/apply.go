@@ -49,6 +49,11 @@ func (c *Control) Apply(ctx context.Context, caller Caller, resources []Resource
 	for i, r := range resources {
 		resources[i].Name = c.records(r.Kind).nameOf(r.Record)
 		a.on(resources[i].String(), nil)
+		var was []setting
+		if old, ok := c.records(r.Kind).get(resources[i].Name); ok {
+			was = settings(old.Record)
+		}
+		a.changes = append(a.changes, differences(resources[i].String(), was, settings(r.Record))...)
 	}
 	dry := caller.DryRun
 	if err := c.permit(caller, a); err != nil && (!dry || !isDryRun(err)) {
@@ -149,6 +154,8 @@ type batch struct {
 	policies map[string]bool // among those that are put
 	callers  map[callerPlace]string
 	hardware map[hardwarePlace]string
+	free     freeInterfaces
+	ports    ports
 }
 
 type callerPlace struct {
@@ -159,7 +166,7 @@ type callerPlace struct {
 type hardwarePlace struct{ network, mac string }
 
 func newBatch(c *Control, tx *state.Tx, resources []Resource) (*batch, error) {
-	b := &batch{Control: c, policies: map[string]bool{}, callers: map[callerPlace]string{}, hardware: map[hardwarePlace]string{}}
+	b := &batch{Control: c, policies: map[string]bool{}, callers: map[callerPlace]string{}, hardware: map[hardwarePlace]string{}, ports: newPorts()}
 	put, places := map[string]bool{}, map[string]bool{}
 	for _, r := range resources {
 		switch r.Kind {
@@ -168,6 +175,12 @@ func newBatch(c *Control, tx *state.Tx, resources []Resource) (*batch, error) {
 		case KindInstances:
 			put[r.Name] = true
 			in := r.Record.(*state.Instance).Spec
+			if place := state.Key("ports", in.Node); attached(&in) && !places[place] {
+				places[place] = true
+				if err := c.serialize(tx, "ports", in.Node); err != nil {
+					return nil, err
+				}
+			}
 			network := cmp.Or(in.Network, defaultNetwork)
 			if place := state.Key(in.Dialect, network); !places[place] {
 				places[place] = true
@@ -186,10 +199,12 @@ func newBatch(c *Control, tx *state.Tx, resources []Resource) (*batch, error) {
 		}
 		return false
 	})
+	b.free = c.freeInterfaces()
 	return b, nil
 }
 
-// claim takes the addresses of an instance, or says who has them.
+// claim takes the addresses of an instance and the host's interfaces that it is
+// attached to, or says who has them.
 func (b *batch) claim(in *instance.Instance) error {
 	var wrong problems
 	for _, a := range in.Addresses() {
@@ -205,6 +220,13 @@ func (b *batch) claim(in *instance.Instance) error {
 			wrong.addf("%s has the hardware address %s in network %s, too", id, at.mac, at.network)
 		}
 		b.hardware[at] = in.ID
+	}
+	wrong = append(wrong, b.ports.claim(in)...)
+	wrong = append(wrong, b.free.keep(in)...)
+	for i := range in.Interfaces {
+		if id := in.Interfaces[i].ID; b.free.ids[id] {
+			wrong.addf("the network interface %s exists by itself: attach it through the cloud's API, or delete it", id)
+		}
 	}
 	if len(wrong) > 0 {
 		return fault.New(fault.Conflict, "%s", strings.Join(wrong, "\n"))

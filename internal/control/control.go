@@ -63,6 +63,8 @@ type Entry struct {
 	// Decision explains in a line what decided; Reason, Policy and Sid are
 	// its parts. Error is what failed, if the call was let through.
 	Decision, Reason, Policy, Sid, Error string
+	// Changes are what a call that was let through sets out to change.
+	Changes []Change
 }
 
 // Control carries out use cases. Its methods are safe for concurrent use.

@@ -2,6 +2,7 @@ package control_test
 
 import (
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/netip"
 	"os"
@@ -16,6 +17,7 @@ import (
 	"openimds/internal/instance"
 	"openimds/internal/state"
 	"openimds/internal/store/memstore"
+	"openimds/internal/testnet"
 )
 
 // bed is a control plane with the samples, two images for each dialect, and
@@ -34,7 +36,8 @@ func newBed(t *testing.T) *bed {
 	t.Helper()
 	s := memstore.New(memstore.Config{})
 	t.Cleanup(func() { _ = s.Close() })
-	db, err := state.Open(t.Context(), s, slog.New(slog.DiscardHandler))
+	log := slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelDebug}))
+	db, err := state.Open(t.Context(), s, log)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -50,11 +53,12 @@ func newBed(t *testing.T) *bed {
 		}
 	}
 	b.Control = control.New(control.Config{
-		DB: db, Places: places, Now: func() time.Time { return b.now },
+		DB: db, Places: places, Logger: log, Now: func() time.Time { return b.now },
 		Audit: func(e control.Entry) error {
 			b.mu.Lock()
 			defer b.mu.Unlock()
 			b.audited = append(b.audited, e)
+			testnet.Said(t, "audit", fmt.Sprintf("%+v\n", e))
 			return b.fail
 		},
 	})

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"net/netip"
 	"slices"
+	"strings"
 
 	"openimds/internal/fault"
 	"openimds/internal/identify"
@@ -24,9 +25,6 @@ const perCommit = 200
 // APIs changed of the others stays, over a restart too. An address that a
 // launched instance holds is a fault.Conflict; nothing is changed then.
 func (c *Control) Give(ctx context.Context, next []*instance.Instance) error {
-	if err := c.checkGiven(next); err != nil {
-		return err
-	}
 	var changed []given
 	stay := map[string]bool{}
 	for _, in := range next {
@@ -35,6 +33,11 @@ func (c *Control) Give(ctx context.Context, next []*instance.Instance) error {
 		if r, ok := c.db.Instances.Get(in.ID); !ok || r.Given != g.sum {
 			changed = append(changed, g)
 		}
+	}
+	// Of the others, the state is what the APIs made of them: what they no
+	// longer have, somebody else may hold.
+	if err := c.checkGiven(instances(changed)); err != nil {
+		return err
 	}
 	if err := c.ensureRoles(ctx, next); err != nil {
 		return err
@@ -74,11 +77,16 @@ func digest(in *instance.Instance) string {
 	return hex.EncodeToString(sum[:16])
 }
 
-func (c *Control) give(tx *state.Tx, part []given) error {
+func instances(part []given) []*instance.Instance {
 	all := make([]*instance.Instance, len(part))
 	for i, in := range part {
 		all[i] = in.Instance
 	}
+	return all
+}
+
+func (c *Control) give(tx *state.Tx, part []given) error {
+	all := instances(part)
 	if err := c.serializeAddresses(tx, all...); err != nil {
 		return err
 	}
@@ -103,6 +111,9 @@ func (c *Control) give(tx *state.Tx, part []given) error {
 			}
 		}
 		r.Given, r.Spec = in.sum, *in.Instance
+		if err := c.takeBack(tx, in.Instance); err != nil {
+			return err
+		}
 		if err := state.Save(tx, c.db.Instances, in.ID, r); err != nil {
 			return err
 		}
@@ -110,7 +121,27 @@ func (c *Control) give(tx *state.Tx, part []given) error {
 	return nil
 }
 
-// checkGiven refuses addresses that launched instances hold.
+// takeBack attaches the network interfaces again that an instance of a file
+// has, and that were detached from it.
+func (c *Control) takeBack(tx *state.Tx, in *instance.Instance) error {
+	for i := range in.Interfaces {
+		r, ok, err := state.Load(tx, c.db.Interfaces, in.Interfaces[i].ID)
+		if err != nil {
+			return err
+		}
+		if !ok || r.Instance == in.ID {
+			continue
+		}
+		r.Instance = in.ID
+		if err := state.Save(tx, c.db.Interfaces, r.Spec.ID, r); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// checkGiven refuses addresses that launched instances, or network interfaces
+// of their own, hold.
 func (c *Control) checkGiven(given []*instance.Instance) error {
 	type place struct {
 		identify.Scope
@@ -125,7 +156,11 @@ func (c *Control) checkGiven(given []*instance.Instance) error {
 		}
 		return false
 	})
+	free := c.freeInterfaces()
 	for _, in := range given {
+		if wrong := free.keep(in); len(wrong) > 0 {
+			return fault.New(fault.Conflict, "%s: %s", in.ID, strings.Join(wrong, "\n"))
+		}
 		for _, a := range in.Addresses() {
 			if id := held[place{identify.Scope{Dialect: in.Dialect, Network: in.Network}, a}]; id != "" {
 				return fault.New(fault.Conflict, "%s and %s, which was launched, both call from %s: give the first another address, or terminate the second", in.ID, id, a)
@@ -156,6 +191,7 @@ func (c *Control) Sweep(ctx context.Context) error {
 			state.Remove(tx, c.db.Tokens, state.Key(r.Dialect, r.Account, r.Action, r.Token))
 		}
 		c.sweepRevocations(tx, now)
+		c.sweepHardenings(tx, now)
 		return nil
 	})
 }

@@ -1,6 +1,7 @@
 package control
 
 import (
+	"cmp"
 	"context"
 	"maps"
 	"slices"
@@ -29,6 +30,51 @@ type NetworkInterface struct {
 func (c *Control) isFree(r *state.Interface) bool {
 	in, ok := c.db.Instances.Get(r.Instance)
 	return r.Instance == "" || !ok || !alive(in) || find(in, r.Spec.ID) == nil
+}
+
+// freeInterfaces are the network interfaces that no instance has: what they
+// keep from instances, and who keeps it.
+type freeInterfaces struct {
+	ids       map[string]bool
+	addresses map[callerPlace]string
+	hardware  map[hardwarePlace]string
+}
+
+func (c *Control) freeInterfaces() freeInterfaces {
+	free := freeInterfaces{map[string]bool{}, map[callerPlace]string{}, map[hardwarePlace]string{}}
+	for _, r := range c.db.Interfaces.All(nil) {
+		if !c.isFree(r) {
+			continue
+		}
+		id, network := r.Spec.ID, cmp.Or(r.Network, defaultNetwork)
+		free.ids[id] = true
+		free.hardware[hardwarePlace{network, r.Spec.MAC}] = id
+		for _, address := range slices.Concat(r.Spec.IPv4, r.Spec.IPv6) {
+			free.addresses[callerPlace{r.Dialect, network, address}] = id
+		}
+	}
+	return free
+}
+
+// keep says what an instance cannot have because a free interface other than
+// its own has it.
+func (f freeInterfaces) keep(in *instance.Instance) (wrong problems) {
+	network := cmp.Or(in.Network, defaultNetwork)
+	own := func(id string) bool {
+		return slices.ContainsFunc(in.Interfaces, func(f instance.Interface) bool { return f.ID == id })
+	}
+	for _, a := range in.Addresses() {
+		if id := f.addresses[callerPlace{in.Dialect, network, a.Unmap().WithZone("")}]; id != "" && !own(id) {
+			wrong.addf("the network interface %s, which no instance has, holds %s in network %s: delete it, or give the instance another address", id, a, network)
+		}
+	}
+	for i := range in.Interfaces {
+		mac := in.Interfaces[i].MAC
+		if id := f.hardware[hardwarePlace{network, mac}]; id != "" && !own(id) {
+			wrong.addf("the network interface %s, which no instance has, holds the hardware address %s in network %s: delete it, or give the instance another one", id, mac, network)
+		}
+	}
+	return wrong
 }
 
 // find returns the interface of an instance that has an id.

@@ -6,11 +6,14 @@ import (
 	"log/slog"
 	"net/netip"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"openimds/internal/config"
 	"openimds/internal/control"
+	"openimds/internal/fault"
 	"openimds/internal/instance"
 	"openimds/internal/state"
 	"openimds/internal/store"
@@ -217,6 +220,71 @@ func TestNetworkInterfaces(t *testing.T) {
 	must(err)
 	if left, _ := c.NetworkInterfaces(operator("")); len(left) != 0 {
 		t.Errorf("%+v", left)
+	}
+}
+
+// What a network interface holds that no instance has, nobody is given
+// otherwise, by an apply or by an instances file.
+func TestFreeInterfacesHoldTheirs(t *testing.T) {
+	b := newBed(t)
+	made, err := b.CreateInterface(t.Context(), b.caller("ec2", "CreateNetworkInterface"), control.NewInterface{NewAddresses: control.NewAddresses{MoreIPv6: 1}})
+	b.must(err)
+	sample := func(change func(*instance.Instance)) *instance.Instance {
+		in := *config.Samples()[4]
+		in.ID, in.Interfaces = "i-0123456789abcdef0", []instance.Interface{*in.Primary()}
+		in.Sources = []netip.Addr{netip.MustParseAddr("127.0.0.99")}
+		f := &in.Interfaces[0]
+		f.ID, f.MAC, f.IPv4, f.IPv6, f.Public = "eni-0123456789abcdef0", "02:00:00:00:09:09", []netip.Addr{netip.MustParseAddr("10.0.1.99")}, nil, nil
+		change(&in)
+		return &in
+	}
+	for what, in := range map[string]*instance.Instance{
+		"no instance has, holds " + made.Spec.IPv4[0].String(): sample(func(in *instance.Instance) { in.Sources = nil; in.Interfaces[0].IPv4 = made.Spec.IPv4 }),
+		"no instance has, holds " + made.Spec.IPv6[0].String(): sample(func(in *instance.Instance) { in.Sources = made.Spec.IPv6 }),
+		"holds the hardware address " + made.Spec.MAC:          sample(func(in *instance.Instance) { in.Interfaces[0].MAC = made.Spec.MAC }),
+		made.Spec.ID + " exists by itself":                     sample(func(in *instance.Instance) { in.Interfaces[0].ID = made.Spec.ID }),
+	} {
+		_, err := b.Apply(t.Context(), theOperator, []control.Resource{{Kind: control.KindInstances, Record: &state.Instance{Spec: *in}}})
+		if fault.KindOf(err) != fault.Conflict || !strings.Contains(err.Error(), what) {
+			t.Errorf("apply: %v, want %s", err, what)
+		}
+		if strings.HasSuffix(what, "exists by itself") {
+			continue
+		}
+		before := b.db.Revision()
+		if err := b.Give(t.Context(), append(config.Samples(), in)); fault.KindOf(err) != fault.Conflict || !strings.Contains(err.Error(), what) || b.db.Revision() != before {
+			t.Errorf("a file: %v, want %s", err, what)
+		}
+	}
+	other := sample(func(*instance.Instance) {})
+	if _, err := b.Apply(t.Context(), theOperator, []control.Resource{{Kind: control.KindInstances, Record: &state.Instance{Spec: *other}}}); err != nil {
+		t.Errorf("one that takes nothing of it: %v", err)
+	}
+}
+
+// An instance of a file whose interface was detached is no obstacle to the
+// file, and has its interface again when the file changes it.
+func TestFileTakesInterfacesBack(t *testing.T) {
+	b := newBed(t)
+	in := config.Samples()[4]
+	second := in.Interfaces[1].ID
+	b.must(b.DetachInterface(t.Context(), b.caller("ec2", "DetachNetworkInterface"), control.AttachmentID(second)))
+	b.must(b.Give(t.Context(), config.Samples()))
+	if r, _ := b.db.Instances.Get(in.ID); len(r.Spec.Interfaces) != len(in.Interfaces)-1 {
+		t.Errorf("the file has not changed, and the instance has %d interfaces", len(r.Spec.Interfaces))
+	}
+	next := config.Samples()
+	next[4].Name = "renamed"
+	b.must(b.Give(t.Context(), next))
+	all, err := b.NetworkInterfaces(b.caller("ec2", "DescribeNetworkInterfaces"))
+	b.must(err)
+	for _, f := range all {
+		if f.Spec.ID == second && (f.Instance == nil || f.Instance.Spec.ID != in.ID) {
+			t.Errorf("%+v", f)
+		}
+	}
+	if err := b.DeleteInterface(t.Context(), b.caller("ec2", "DeleteNetworkInterface"), second); reason(err) != control.InterfaceInUse {
+		t.Errorf("delete it: %v", err)
 	}
 }
 

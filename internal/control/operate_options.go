@@ -37,7 +37,13 @@ func (c *Control) SetOptions(ctx context.Context, caller Caller, target Target, 
 	if err != nil {
 		return nil, err
 	}
-	if err := c.permit(caller, about(ids)); err != nil {
+	a := about(ids)
+	for i, id := range ids {
+		if in, ok := c.db.Instances.Get(id); ok {
+			a.changes = append(a.changes, optionChanges(a.resources[i], in, change)...)
+		}
+	}
+	if err := c.permit(caller, a); err != nil {
 		return nil, err
 	}
 	var done []OptionsResult

@@ -19,6 +19,7 @@ func (c *Control) ModifyOptions(ctx context.Context, caller Caller, id string, c
 	a := ask{context: policy.Context{}}
 	changeKeys(caller.Dialect, a.context, change)
 	a.on(arn(caller, "instance", id), instanceKeys(caller.Dialect, in))
+	a.changes = optionChanges(arn(caller, "instance", id), in, change)
 	if err := c.permit(caller, a); err != nil {
 		return nil, err
 	}
@@ -115,10 +116,14 @@ func (c *Control) ModifyDefaults(ctx context.Context, caller Caller, change stat
 		HTTPTokens: change.HTTPTokens, HTTPEndpoint: change.HTTPEndpoint,
 		HTTPPutResponseHopLimit: change.HopLimit, InstanceMetadataTags: change.InstanceMetadataTags,
 	})
+	key := state.Key(caller.Account, caller.Region)
+	now := c.defaults(caller)
+	next := now
+	mergeDefaults(&next, change)
+	a.changes = differences(string(KindDefaults)+"/"+key, defaultSettings(now), defaultSettings(next))
 	if err := c.permit(caller, a); err != nil {
 		return err
 	}
-	key := state.Key(caller.Account, caller.Region)
 	return c.update(ctx, func(tx *state.Tx) error {
 		d, ok, err := state.Load(tx, c.db.Defaults, key)
 		if err != nil {
@@ -127,25 +132,30 @@ func (c *Control) ModifyDefaults(ctx context.Context, caller Caller, change stat
 		if !ok {
 			d = &state.Defaults{Account: caller.Account, Region: caller.Region}
 		}
-		set := func(to *string, value string) {
-			switch value {
-			case "":
-			case NoPreference:
-				*to = ""
-			default:
-				*to = value
-			}
-		}
-		set(&d.HTTPTokens, change.HTTPTokens)
-		set(&d.HTTPEndpoint, change.HTTPEndpoint)
-		set(&d.InstanceMetadataTags, change.InstanceMetadataTags)
-		set(&d.HTTPTokensEnforced, change.HTTPTokensEnforced)
-		switch {
-		case change.HopLimit < 0:
-			d.HopLimit = 0
-		case change.HopLimit > 0:
-			d.HopLimit = change.HopLimit
-		}
+		mergeDefaults(d, change)
 		return state.Save(tx, c.db.Defaults, key, d)
 	})
+}
+
+// mergeDefaults lays the members that are set over d.
+func mergeDefaults(d *state.Defaults, over state.Defaults) {
+	set := func(to *string, value string) {
+		switch value {
+		case "":
+		case NoPreference:
+			*to = ""
+		default:
+			*to = value
+		}
+	}
+	set(&d.HTTPTokens, over.HTTPTokens)
+	set(&d.HTTPEndpoint, over.HTTPEndpoint)
+	set(&d.InstanceMetadataTags, over.InstanceMetadataTags)
+	set(&d.HTTPTokensEnforced, over.HTTPTokensEnforced)
+	switch {
+	case over.HopLimit < 0:
+		d.HopLimit = 0
+	case over.HopLimit > 0:
+		d.HopLimit = over.HopLimit
+	}
 }

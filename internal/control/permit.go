@@ -20,6 +20,7 @@ type ask struct {
 	also      []included
 	free      bool          // nobody needs a permission for it
 	trusted   func() string // what else is against it; empty: nothing
+	changes   []Change      // what it sets, for the audit log
 }
 
 // included is a further action that a call takes part in and that must be
@@ -80,6 +81,9 @@ func (c *Control) permit(caller Caller, a ask) error {
 	}
 	entry := Entry{Time: c.cfg.Now().UTC(), Caller: caller, Resources: resources, Allowed: decision.Allowed,
 		Decision: why, Reason: decision.Reason.String(), Policy: decision.Policy, Sid: decision.Sid}
+	if entry.Allowed && !caller.DryRun {
+		entry.Changes = a.changes
+	}
 	if err := c.cfg.Audit(entry); err != nil {
 		if !reads(caller.Action) {
 			c.log.Error("a call could not be recorded and was refused", "action", caller.Action, "err", err)

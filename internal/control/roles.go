@@ -56,6 +56,11 @@ func (c *Control) SetRoles(ctx context.Context, caller Caller, change RoleChange
 		return nil, err
 	}
 	a.passing(caller, change.Role)
+	for i, id := range change.IDs {
+		if in, err := c.own(caller, id); err == nil {
+			a.changes = append(a.changes, differences(a.resources[i], []setting{{"role", roleOf(in)}}, []setting{{"role", change.Role}})...)
+		}
+	}
 	if err := c.permit(caller, a); err != nil {
 		return nil, err
 	}

@@ -11,6 +11,7 @@ import (
 	"openimds/internal/instance"
 	"openimds/internal/session"
 	"openimds/internal/state"
+	"openimds/internal/testnet"
 )
 
 // roleOf is the first sample of a dialect, whose role has the policy "all" and
@@ -36,6 +37,8 @@ func (b *bed) roleOf(dialect string, change func(*state.Role)) (*instance.Instan
 
 // login makes a session's key a caller, as an API does.
 func (b *bed) login(dialect string, k *instance.Credentials) (control.Caller, error) {
+	testnet.Secret(b.t, k.AccessKeySecret)
+	testnet.Secret(b.t, k.SessionToken)
 	secret, c, err := b.Principal(dialect, k.AccessKeyID, k.SessionToken)
 	if err == nil && secret != k.AccessKeySecret {
 		b.t.Error("the session has another secret")
@@ -343,7 +346,7 @@ func TestTrust(t *testing.T) {
 func TestStaticCredentials(t *testing.T) {
 	b := newBed(t)
 	in, operator := b.roleOf("ec2", nil)
-	given := &instance.Credentials{AccessKeyID: "ASIAELSE", AccessKeySecret: "hidden", SessionToken: "hidden-too"}
+	given := &instance.Credentials{AccessKeyID: "ASIAELSE", AccessKeySecret: testnet.Secret(t, "hidden-static-secret"), SessionToken: testnet.Secret(t, "hidden-static-token")}
 	b.must(b.SetStatic(t.Context(), operator, in.Role.Name, given))
 	if k := b.session(in, session.Tokened); *k != *given {
 		t.Errorf("%v", k)

@@ -351,9 +351,10 @@ func (f *File) Range(instance string, from, to time.Time, r series.Resolution) (
 // before another, with what it did, at the finest resolution that reaches back
 // so far; from is rounded down to its step. An instance comes once.
 func (f *File) Totals(from, to time.Time, yield func(instance string, total Total)) error {
-	r := tierOf(series.Finest(from, f.cfg.Now()))
+	now := f.cfg.Now()
+	r := tierOf(series.Finest(from, now))
 	// Whole hours are enough where the window is long, and a tenth as much.
-	if to.Sub(from) > 48*time.Hour {
+	if minTime(to, now).Sub(from) > 48*time.Hour {
 		r = tiers[len(tiers)-1]
 	}
 	step, span := int64(r.Step/time.Second), int64(r.span/time.Second)
@@ -393,6 +394,13 @@ func (f *File) Totals(from, to time.Time, yield func(instance string, total Tota
 		yield(id, *t)
 	}
 	return nil
+}
+
+func minTime(a, b time.Time) time.Time {
+	if b.Before(a) {
+		return b
+	}
+	return a
 }
 
 // Total is what an instance did in a window.

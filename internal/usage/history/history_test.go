@@ -254,51 +254,6 @@ func TestTooFarAhead(t *testing.T) {
 	}
 }
 
-// A file that was not closed in order says of which time counts may be missing.
-func TestGap(t *testing.T) {
-	dir := t.TempDir()
-	path := filepath.Join(dir, "usage")
-	c := &clock{t: start}
-	f := open(t, path, c)
-	c.add(10 * time.Minute)
-	record(t, f, report(1, series.Sample{Instance: "i-1", Minute: minute(start), Counts: counts(1, 0)}))
-	killed := filepath.Join(dir, "killed")
-	data, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(killed, data, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if err := f.Close(); err != nil {
-		t.Fatal(err)
-	}
-	c.add(5 * time.Minute)
-	for _, tt := range []struct {
-		name, path string
-		want       []history.Gap
-	}{
-		{"closed in order", path, nil},
-		{"killed", killed, []history.Gap{{From: start.Add(10 * time.Minute), To: start.Add(15 * time.Minute)}}},
-	} {
-		f := open(t, tt.path, c)
-		got, err := f.Gaps(start, start.Add(time.Hour))
-		if err != nil || !reflect.DeepEqual(got, tt.want) {
-			t.Errorf("%s: %v, %v, want %v", tt.name, got, err, tt.want)
-		}
-		if got, _ := f.Gaps(start.Add(time.Hour), start.Add(2*time.Hour)); len(got) != 0 {
-			t.Errorf("%s: later there is %v", tt.name, got)
-		}
-		points, err := f.Range("i-1", start, start.Add(time.Minute), series.Resolutions()[0])
-		if err != nil || len(points) != 1 {
-			t.Errorf("%s: %v, %v", tt.name, points, err)
-		}
-		if err := f.Close(); err != nil {
-			t.Error(err)
-		}
-	}
-}
-
 // Reports of many nodes at once are written, and after Close none is taken.
 func TestTogether(t *testing.T) {
 	c := &clock{t: start}

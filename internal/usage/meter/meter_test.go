@@ -197,6 +197,7 @@ func TestRun(t *testing.T) {
 		done := make(chan struct{})
 		begin := time.Now().Unix() / 60
 		go func() { defer close(done); m.Run(ctx) }()
+		synctest.Wait()
 		served()
 		time.Sleep(61 * time.Second)
 		served()
@@ -204,13 +205,110 @@ func TestRun(t *testing.T) {
 		served()
 		cancel()
 		<-done
-		if len(w.got) != 3 {
-			t.Fatalf("%d reports, want 3", len(w.got))
+		if len(w.got) != 4 {
+			t.Fatalf("%d reports, want 4: at the start, two minutes, the end", len(w.got))
 		}
-		for i, r := range w.got {
+		if !w.got[3].Final || w.got[2].Final {
+			t.Error("the last report does not say that it is")
+		}
+		for i, r := range w.got[1:] {
+			if !r.From.Equal(w.got[i].To) {
+				t.Errorf("report %d is from %s, the one before it up to %s", i+1, r.From, w.got[i].To)
+			}
 			if got := r.Samples[0].Minute - begin; got != int64(i) {
 				t.Errorf("report %d is of minute %d", i, got)
 			}
 		}
 	})
+}
+
+// A request that was refused for want of a token is reported at once, and an
+// instance cannot cause reports without end.
+func TestNudge(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		m := newMeter(t, w, "")
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan struct{})
+		go func() { defer close(done); m.Run(ctx) }()
+		synctest.Wait()
+		refuse := func(id string) {
+			w.mu.Lock()
+			w.of(id).TokenFreeRejected++
+			w.mu.Unlock()
+			m.Nudge(id)
+		}
+		refuse("i-1")
+		time.Sleep(200 * time.Millisecond)
+		if got := w.total("i-1")[series.Rejected]; got != 1 {
+			t.Errorf("200 ms later %d requests are reported, want 1", got)
+		}
+		for range 100 {
+			refuse("i-1")
+			time.Sleep(100 * time.Millisecond)
+		}
+		if n := len(w.got); n > 12 {
+			t.Errorf("%d reports", n)
+		}
+		refuse("i-2")
+		time.Sleep(200 * time.Millisecond)
+		if got := w.total("i-2")[series.Rejected]; got != 1 {
+			t.Errorf("of another instance %d requests are reported, want 1", got)
+		}
+		cancel()
+		<-done
+		if got := w.total("i-1")[series.Rejected]; got != 101 {
+			t.Errorf("%d requests are reported in the end, want 101", got)
+		}
+	})
+}
+
+// Instances that come and go are told of, and counters that begin anew are
+// not taken for less than nothing.
+func TestBeganEnded(t *testing.T) {
+	w := newWorld()
+	m := newMeter(t, w, "")
+	w.of("i-1").TokenFreeServed = 5
+	w.of("i-2")
+	flush(t, m)
+	w.depart("i-2")
+	w.depart("i-1")
+	w.of("i-1").TokenFreeServed = 2 // it is back
+	flush(t, m)
+	w.counters["i-1"] = &usage.Report{Instance: "i-1", TokenFreeServed: 1} // back again, and nobody said that it was away
+	flush(t, m)
+	if len(w.got) != 3 || len(w.got[0].Began) != 2 || len(w.got[1].Ended) != 1 || w.got[1].Ended[0] != "i-2" {
+		t.Fatalf("%+v", w.got)
+	}
+	if got := w.total("i-1")[series.TokenFree]; got != 8 {
+		t.Errorf("%d requests, want 8", got)
+	}
+}
+
+// A control plane that is away for days: the oldest reports are given up, and
+// the rest say so.
+func TestGivenUp(t *testing.T) {
+	w := newWorld()
+	now := time.Date(2026, 3, 10, 7, 0, 0, 0, time.UTC)
+	m, err := meter.New(meter.Config{Harvest: w.harvest, Record: w.record, Node: "a", Spool: t.TempDir(), Now: func() time.Time { return now }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.refuse = fault.New(fault.Unavailable, "away")
+	for range 1443 {
+		now = now.Add(time.Minute)
+		w.of("i-1").TokenFreeServed++
+		_ = m.Flush(t.Context())
+	}
+	w.refuse = nil
+	if err := m.Flush(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	first := w.got[0]
+	if len(w.got) != 1440 || first.Skipped != 3 || first.Sequence != 4 || first.From.Sub(first.Lost) != 3*time.Minute || len(first.Began) != 1 {
+		t.Errorf("%d reports, the first: %+v", len(w.got), first)
+	}
+	if first.Age != 1439*time.Minute {
+		t.Errorf("it is %v old", first.Age)
+	}
 }

@@ -215,7 +215,11 @@ func (b *credBed) secretsAreNowhere(t *testing.T) {
 	if len(b.secrets) < 2 {
 		t.Errorf("only %d secrets to look for", len(b.secrets))
 	}
+	for _, s := range b.secrets {
+		testnet.Secret(t, s)
+	}
 	for where, text := range map[string]string{"log": b.log.String(), "audit": fmt.Sprintf("%+v %#v", b.audited, b.audited)} {
+		testnet.Said(t, where, text)
 		for i, s := range b.secrets {
 			if strings.Contains(text, s) {
 				t.Errorf("secret %d of %d is in the %s", i, len(b.secrets), where)

@@ -371,7 +371,7 @@ func TestProgramKeepsSecrets(t *testing.T) {
 		equal(t, "code", d.Code, "Success")
 		for _, s := range []string{d.SecretAccessKey, d.Token, d.AccessKeySecret, d.SecurityToken} {
 			if s != "" {
-				secrets = append(secrets, s)
+				secrets = append(secrets, testnet.Secret(t, s))
 			}
 		}
 	}

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"openimds/internal/testnet"
 )
 
 // dialect is what the data plane of a cloud looks like from an instance.
@@ -64,7 +66,10 @@ func launched(t *testing.T, p *program, d dialect, id string) *machine {
 // mint asks for a session token.
 func (m *machine) mint(t *testing.T) (status int, token string) {
 	t.Helper()
-	return m.do(t, http.MethodPut, "api/token", m.ttl, "300")
+	if status, token = m.do(t, http.MethodPut, "api/token", m.ttl, "300"); status == http.StatusOK {
+		testnet.Secret(t, token)
+	}
+	return status, token
 }
 
 // get reads an item, with a token unless that is empty.

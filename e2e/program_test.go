@@ -150,6 +150,7 @@ func (p *program) stop(t *testing.T) {
 		return
 	}
 	p.stopped = true
+	p.testify(t)
 	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil && !errors.Is(err, os.ErrProcessDone) {
 		t.Errorf("signal the program: %v", err)
 	}
@@ -157,6 +158,22 @@ func (p *program) stop(t *testing.T) {
 	defer kill.Stop()
 	if err := p.cmd.Wait(); err != nil {
 		t.Errorf("the program ended with %v", err)
+	}
+}
+
+// testify notes what the program has said, so that it can be searched for the
+// secrets of all tests. What it says while it ends is missing.
+func (p *program) testify(t *testing.T) {
+	t.Helper()
+	testnet.Said(t, "log", p.stderr.String())
+	c := http.Client{Timeout: 5 * time.Second}
+	res, err := c.Get(p.control + "/metrics")
+	if err != nil {
+		return // it ended before, or never was ready
+	}
+	defer res.Body.Close()
+	if metrics, err := io.ReadAll(res.Body); err == nil {
+		testnet.Said(t, "metrics", string(metrics))
 	}
 }
 

@@ -8,6 +8,8 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+
+	"openimds/internal/testnet"
 )
 
 // guarded puts sample policies of docs/policies, and an access key which may do
@@ -40,7 +42,7 @@ func (s *teller) guarded(t *testing.T) connection {
 		apply(name, values{"kind": "policies", "dialect": s.dialect.name, "name": name, "document": document})
 	}
 	c := s.connection
-	c.Key, c.Secret = id, "policies-secret-0123456789"
+	c.Key, c.Secret = id, testnet.Secret(t, "policies-secret-0123456789")
 	apply("key", values{
 		"kind": "keys", "dialect": s.dialect.name, "id": c.Key, "secret": c.Secret, "user": "guarded",
 		"account": sample(t, s.dialect.name, optional).Account, "policies": attached,

@@ -127,6 +127,9 @@ func TestAudit(t *testing.T) {
 	if r.AccessKeyID != devKeyEC2 || r.Decision != audit.Allow || r.Policy != "AdministratorAccess" || !strings.Contains(strings.Join(r.Resources, " "), id) || r.RequestID == "" {
 		t.Errorf("record %+v", r)
 	}
+	if len(r.Changes) != 1 || r.Changes[0].Field != "httpTokens" || r.Changes[0].From != "optional" || r.Changes[0].To != "required" {
+		t.Errorf("changes %+v", r.Changes)
+	}
 	text, err := os.ReadFile(dir + "/audit.log")
 	if err != nil || strings.Contains(string(text), devSecret) {
 		t.Errorf("the log holds a secret, or cannot be read: %v", err)

@@ -11,7 +11,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"openimds/internal/admin"
-	"openimds/internal/usage"
 )
 
 func newAudit() *cobra.Command {
@@ -103,70 +102,4 @@ func short(resources []string) []string {
 		all = append(all, name[strings.LastIndexByte(name, ':')+1:])
 	}
 	return all
-}
-
-func newUsage() *cobra.Command {
-	var client clientOptions
-	var form string
-	c := &cobra.Command{
-		Use:   "usage [INSTANCE…]",
-		Short: "show who still comes without a session token",
-		Long: `usage shows how many requests each instance made with and without a session
-token since the server began to serve it. An instance that never came without
-one can be switched to --http-tokens required.`,
-		ValidArgsFunction: completeInstances(&client),
-		RunE: func(c *cobra.Command, args []string) error {
-			if err := checkForm(form); err != nil {
-				return err
-			}
-			server, err := client.open()
-			if err != nil {
-				return err
-			}
-			out := struct {
-				Usage []usage.Report `json:"usage"`
-			}{Usage: []usage.Report{}}
-			if len(args) == 0 {
-				if err := server.into(c.Context(), &out, http.MethodGet, "usage", nil, nil); err != nil {
-					return err
-				}
-			}
-			for _, id := range args {
-				var r usage.Report
-				if err := server.into(c.Context(), &r, http.MethodGet, "usage", url.Values{"instance": {id}}, nil); err != nil {
-					return err
-				}
-				out.Usage = append(out.Usage, r)
-			}
-			if form != formTable {
-				data, err := json.Marshal(out)
-				if err != nil {
-					return err
-				}
-				return write(c.OutOrStdout(), form, data)
-			}
-			return usageTable(c, out.Usage)
-		},
-	}
-	client.flags(c)
-	outputFlag(c, &form)
-	return c
-}
-
-func usageTable(c *cobra.Command, reports []usage.Report) error {
-	var rows [][]string
-	n := func(counts ...uint64) string {
-		var sum uint64
-		for _, count := range counts {
-			sum += count
-		}
-		return strconv.FormatUint(sum, 10)
-	}
-	for _, r := range reports {
-		rows = append(rows, []string{
-			r.Instance, r.Dialect, n(r.TokenFreeServed, r.TokenFreeAbsent), n(r.TokenFreeRejected), n(r.TokenedServed, r.TokenedAbsent), n(r.TokensMinted),
-			n(r.BadToken), n(r.Throttled, r.Refused), stamp(r.LastTokenFree),
-		})
-	}
-	return table(c.OutOrStdout(), []string{"INSTANCE", "DIALECT", "TOKEN-FREE", "REJECTED", "WITH-TOKEN", "MINTED", "BAD-TOKEN", "REFUSED", "LAST-TOKEN-FREE"}, rows)
 }

@@ -116,9 +116,13 @@ func dev(ctx context.Context, o devOptions, stdout, stderr io.Writer) (err error
 	c := planeConfig{
 		node: n, lab: made, usage: book, store: memstore.New(memstore.Config{}), places: devPlaces(), seed: seed, keeper: keeper, rolePolicies: rolePolicies, log: log,
 		regions: map[string]string{"ec2": first["ec2"].Region, "ecs": first["ecs"].Region}, anyImage: settings.Security.ECSAnyImage,
+		monitor: monitorConfig{loopback: true},
 	}
 	if o.state != "" {
 		c.audit = audit.Config{Path: auditFile(o.state), Logger: log}
+		if c.monitor.secret, err = alarmKey(o.state); err != nil {
+			return err
+		}
 	}
 	p, err := openPlane(ctx, c)
 	if err != nil {

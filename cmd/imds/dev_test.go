@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"io"
+	"net/http"
 	"strings"
 	"sync"
 	"testing"
@@ -54,6 +55,7 @@ func startDev(t *testing.T, args ...string) *program {
 		_ = w.Close()
 	}()
 	p.end = sync.OnceValue(func() int {
+		p.testify(t)
 		cancel()
 		go func() { _, _ = io.Copy(io.Discard, r) }()
 		select {
@@ -79,6 +81,23 @@ func startDev(t *testing.T, args ...string) *program {
 	}
 	t.Fatalf("imds dev ended before it was ready: exit code %d, %s", p.end(), p.err)
 	return nil
+}
+
+// testify notes what the program has said, so that it can be searched for the
+// secrets of all tests.
+func (p *program) testify(t *testing.T) {
+	t.Helper()
+	testnet.Said(t, "log", p.err.String())
+	testnet.Said(t, "output", p.out.String())
+	c := http.Client{Timeout: 5 * time.Second}
+	res, err := c.Get("http://" + p.addr["control"] + "/metrics")
+	if err != nil {
+		return // it has ended
+	}
+	defer res.Body.Close()
+	if metrics, err := io.ReadAll(res.Body); err == nil {
+		testnet.Said(t, "metrics", string(metrics))
+	}
 }
 
 // waitFor waits until ok, for what happens soon but not at once.

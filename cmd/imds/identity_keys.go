@@ -5,7 +5,6 @@ import (
 	"errors"
 	"io/fs"
 	"log/slog"
-	"net/http"
 	"os"
 	"path/filepath"
 	"time"
@@ -100,18 +99,11 @@ func (k identityKeys) tend(ctx context.Context) {
 	}
 }
 
-// publish answers requests for certificates, and hands others on.
-func (k identityKeys) publish(other http.Handler) http.Handler {
-	mux := http.NewServeMux()
-	certificates := k.Handler()
-	mux.HandleFunc("GET "+certificatesPath, func(w http.ResponseWriter, r *http.Request) {
-		if err := k.ensure(r.Context()); err != nil {
-			k.log.Error("keys of identity documents were not made", "err", err)
-			http.Error(w, "the keys cannot be made at the moment", http.StatusServiceUnavailable)
-			return
-		}
-		certificates.ServeHTTP(w, r)
-	})
-	mux.Handle("/", other)
-	return mux
+// published returns the certificates, those of new regions too.
+func (k identityKeys) published(ctx context.Context) ([]docsign.Certificate, error) {
+	if err := k.ensure(ctx); err != nil {
+		k.log.Error("keys of identity documents were not made", "err", err)
+		return nil, err
+	}
+	return k.Certificates(), nil
 }

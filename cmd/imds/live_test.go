@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"io"
 	"net"
 	"net/http"
@@ -13,6 +14,7 @@ import (
 	"time"
 
 	"openimds/internal/config"
+	"openimds/internal/testnet"
 )
 
 // get asks a running program, as the instance with the given loopback address.
@@ -41,7 +43,31 @@ func get(t *testing.T, from, method, url string, headers ...string) (int, string
 	if err != nil {
 		t.Fatal(err)
 	}
+	if res.StatusCode == http.StatusOK {
+		noteSecrets(t, url, body)
+	}
 	return res.StatusCode, string(body)
+}
+
+// noteSecrets notes what no log and no metric may show of an answer of the data
+// plane: a session token, the secrets of a role's credentials.
+func noteSecrets(t *testing.T, url string, body []byte) {
+	t.Helper()
+	if strings.HasSuffix(url, "/latest/api/token") {
+		testnet.Secret(t, string(body))
+	}
+	if !strings.Contains(url, "security-credentials/") {
+		return
+	}
+	var k struct{ SecretAccessKey, Token, AccessKeySecret, SecurityToken string }
+	if json.Unmarshal(body, &k) != nil {
+		return // a listing
+	}
+	for _, s := range []string{k.SecretAccessKey, k.Token, k.AccessKeySecret, k.SecurityToken} {
+		if s != "" {
+			testnet.Secret(t, s)
+		}
+	}
 }
 
 const oneInstance = `instances:

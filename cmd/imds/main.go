@@ -79,6 +79,6 @@ security hardening mode (session tokens, IMDSv2).`,
 	})
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.AddCommand(newDev(), newExec(), newServe(), newStore(), newFleet(), newItems(), newIdentity(), newReference())
-	root.AddCommand(newApply(), newGet(), newDescribe(), newDelete(), newSetOptions(), newEvent(), newRevoke(), newAudit(), newUsage(), newCompletion())
+	root.AddCommand(newApply(), newGet(), newDescribe(), newDelete(), newSetOptions(), newEvent(), newRevoke(), newAudit(), newUsage(), newReadiness(), newHarden(), newCompletion())
 	return root
 }

@@ -31,6 +31,7 @@ type planeConfig struct {
 	secrets *seal.Ring
 	keeper  *keeper
 	usage   *usageBook // closed by the plane likewise
+	monitor monitorConfig
 	// rolePolicies are those of roles that an instances file names, by dialect.
 	rolePolicies map[string][]string
 	places       map[string]control.Place
@@ -48,7 +49,9 @@ type plane struct {
 	planeConfig
 	db      *state.DB
 	control *control.Control
-	records *audit.Log // nil: nothing is recorded
+	// evidence judges instances, and switches them.
+	evidence evidence
+	records  *audit.Log // nil: nothing is recorded
 }
 
 // openPlane makes a control plane whose instances the node serves from now on.
@@ -59,7 +62,7 @@ func openPlane(ctx context.Context, c planeConfig) (_ *plane, err error) {
 			err = errors.Join(err, p.close())
 		}
 	}()
-	if p.db, err = state.Open(ctx, c.store, c.log); err != nil {
+	if p.db, err = state.OpenSealed(ctx, c.store, c.secrets, c.log); err != nil {
 		return nil, err
 	}
 	use := control.Config{DB: p.db, Places: c.places, AnyImage: c.anyImage, Secrets: c.secrets, RolePolicies: c.rolePolicies, Logger: c.log}
@@ -86,18 +89,21 @@ func openPlane(ctx context.Context, c planeConfig) (_ *plane, err error) {
 		}
 	})
 	c.usage.begin(p.db)
+	p.evidence = newEvidence(p)
 	return p, nil
 }
 
 // apis serves the cloud APIs, and other for what is none of them.
 func (p *plane) apis(other http.Handler) http.Handler {
-	return api.Services{
+	s := api.Services{
 		EC2:    ec2query.New(ec2query.Config{Control: p.control, Region: p.regions["ec2"], Logger: p.log}),
 		ECS:    ecsrpc.New(ecsrpc.Config{Control: p.control, Region: p.regions["ecs"], Logger: p.log}),
 		STS:    sts.NewAWS(sts.Config{Control: p.control, Region: p.regions["ec2"], Logger: p.log}),
 		ECSSTS: sts.NewAliyun(sts.Config{Control: p.control, Region: p.regions["ecs"], Logger: p.log}),
 		Other:  other,
 	}
+	p.monitoring(&s)
+	return s
 }
 
 // close reports the last of the usage, stops following the state, and ends the
@@ -124,6 +130,9 @@ func record(e control.Entry) audit.Record {
 		Time: e.Time, RequestID: e.Caller.RequestID, Principal: e.Caller.ARN(), AccessKeyID: e.Caller.AccessKeyID,
 		UserAgent: e.Caller.UserAgent, API: audit.API(e.Caller.Dialect), Resources: e.Resources,
 		Action: e.Caller.ActionName(), Decision: decision, Reason: e.Reason, Policy: e.Policy, Sid: e.Sid, Error: e.Error,
+	}
+	for _, change := range e.Changes {
+		r.Changes = append(r.Changes, audit.Change{Resource: change.Resource, Field: change.Field, From: change.From, To: change.To})
 	}
 	if e.Caller.Admin {
 		r.API, r.Action = audit.Admin, "admin:"+e.Caller.Action

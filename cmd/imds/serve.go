@@ -72,6 +72,10 @@ func serve(ctx context.Context, file string, check bool, stdout, stderr io.Write
 	if err != nil {
 		return err
 	}
+	hooks, err := alarmKey(s.State)
+	if err != nil {
+		return errors.Join(err, k.store.Close())
+	}
 	signer, err := settings{s.Service()}.keptIdentity(ctx, k.store, secrets, log)
 	if err != nil {
 		return errors.Join(err, k.store.Close())
@@ -93,7 +97,7 @@ func serve(ctx context.Context, file string, check bool, stdout, stderr io.Write
 		return errors.Join(err, book.close(), k.store.Close())
 	}
 	p, err := openPlane(ctx, planeConfig{
-		node: n, usage: book, store: k.store, backup: k.store.Backup, secrets: secrets, keeper: keeper,
+		node: n, usage: book, monitor: monitorConfig{secret: hooks}, store: k.store, backup: k.store.Backup, secrets: secrets, keeper: keeper,
 		places: placesOf(s.Places), regions: regionsOf(s.Places), anyImage: s.Security.ECSAnyImage, audit: k.audit, log: log,
 	})
 	if err != nil {
@@ -102,7 +106,7 @@ func serve(ctx context.Context, file string, check bool, stdout, stderr io.Write
 	if err := checkSealed(p.db, secrets); err != nil {
 		return errors.Join(usageError{err}, p.close())
 	}
-	service := &service{node: n, plane: p, log: log, token: k.token, notify: os.Getenv("NOTIFY_SOCKET"), identity: identityKeys{signer, p, log}}
+	service := &service{node: n, plane: p, log: log, token: k.token, trace: k.trace, notify: os.Getenv("NOTIFY_SOCKET"), identity: identityKeys{signer, p, log}}
 	if s.Feed != nil {
 		if service.fleet, err = openFleet(ctx, s.Feed, os.Getenv("CREDENTIALS_DIRECTORY"), p, k.keys, signer); err != nil {
 			return errors.Join(err, p.close())

@@ -23,6 +23,7 @@ type kept struct {
 	store *boltstore.Store
 	keys  *keyring
 	token string       // of the admin API
+	trace string       // of tracers, for their findings
 	audit audit.Config // where calls are recorded; without a path nowhere
 }
 
@@ -56,6 +57,11 @@ func openKept(s config.Serve, log *slog.Logger) (_ kept, err error) {
 	if k.keys, err = openKeys(s.State, time.Now()); err != nil {
 		return k, err
 	}
-	k.token, err = openAdminToken(s.Admin.TokenFile)
+	if k.token, err = openAdminToken(s.Admin.TokenFile); err != nil {
+		return k, err
+	}
+	if k.trace, err = openAdminToken(filepath.Join(s.State, "trace-token")); errors.Is(err, syscall.EROFS) {
+		err = nil // tracers bring the admin token, or wait
+	}
 	return k, err
 }

@@ -161,6 +161,9 @@ type process struct {
 // signal ends the process and returns its exit code, -1 if a signal ended it.
 func (p *process) signal(t *testing.T, s syscall.Signal) int {
 	t.Helper()
+	if s != syscall.SIGKILL {
+		p.testify(t)
+	}
 	_ = p.cmd.Process.Signal(s) // it may have ended already
 	select {
 	case <-p.done:

@@ -34,6 +34,7 @@ type service struct {
 	control   net.Listener
 	fleet     *fleet // nil: there is none
 	token     string // of the admin API; empty: none is asked for
+	trace     string // likewise, for tracers
 	notify    string // systemd's socket; empty: nobody is told
 	ready     atomic.Bool
 	tasks     []func(context.Context)
@@ -118,8 +119,10 @@ func (s *service) tend(k *keyring) {
 	s.tasks = append(s.tasks,
 		func(ctx context.Context) { k.tend(ctx, s.log) },
 		func(ctx context.Context) { s.plane.tend(ctx) },
+		func(ctx context.Context) { s.plane.watchAlarms(ctx) },
 		s.identity.tend,
 		s.plane.keeper.Run,
+		s.plane.evidence.run,
 	)
 }
 
@@ -152,11 +155,12 @@ func (s *service) run(ctx context.Context) error {
 	}
 	metrics := registry.New(telemetry.DataPlane(s.node), telemetry.Credentials(s.plane.keeper.Broker))
 	web := &http.Server{
-		Handler: s.plane.apis(s.identity.publish(admin.New(admin.Config{
+		Handler: s.plane.apis(admin.New(admin.Config{
 			Node: s.node, Metrics: metrics, Logger: s.log, Ready: s.ready.Load,
 			Control: s.plane.control, Audit: s.plane.records, Token: s.token, CheckTemplate: ec2query.CheckTemplate, Nodes: s.fleet.list(), Backup: s.plane.backup,
-			Usage: s.plane.usage.Ledger,
-		}))),
+			Certificates: s.identity.published, Usage: s.plane.usage.Ledger,
+			Survey: s.plane.evidence.survey, Hardener: s.plane.evidence.hardener, TraceToken: s.trace,
+		})),
 		ReadHeaderTimeout: 5 * time.Second,
 		ReadTimeout:       30 * time.Second,
 		IdleTimeout:       time.Minute,

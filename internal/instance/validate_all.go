@@ -63,14 +63,18 @@ func (c *checker) callers(all []*Instance) {
 }
 
 // attachments refuses two instances that a listener on an interface could not
-// tell apart, and two networks on one interface.
+// tell apart, and two networks on one interface of a host.
 func (c *checker) attachments(all []*Instance) {
-	type place struct {
+	type port struct {
+		node string
 		Attachment
+	}
+	type place struct {
+		port
 		dialect string
 		addr    netip.Addr
 	}
-	first, network := map[place]int{}, map[Attachment]int{}
+	first, network := map[place]int{}, map[port]int{}
 	for i, in := range all {
 		if in == nil {
 			continue
@@ -81,15 +85,16 @@ func (c *checker) attachments(all []*Instance) {
 			if f.Attachment == (Attachment{}) {
 				continue
 			}
-			if j, taken := network[f.Attachment]; !taken {
-				network[f.Attachment] = i
+			port := port{in.Node, f.Attachment}
+			if j, taken := network[port]; !taken {
+				network[port] = i
 			} else if all[j].Network != in.Network && all[j].ID != in.ID {
 				c.addf(at, "%s of network %s and %s of network %s both claim interface %s: an interface belongs to one network",
 					name(all, j), show(all[j].Network), name(all, i), show(in.Network), show(f.Attachment.Interface))
 				continue
 			}
 			for _, a := range f.Callers() {
-				p := place{f.Attachment, in.Dialect, a}
+				p := place{port, in.Dialect, a}
 				if j, taken := first[p]; !taken {
 					first[p] = i
 				} else if j != i && all[j].ID != in.ID {
@@ -104,7 +109,7 @@ func (c *checker) attachments(all []*Instance) {
 func (c *checker) hardware(all []*Instance) {
 	type place struct {
 		Attachment
-		network, mac string
+		node, network, mac string
 	}
 	first := map[place]int{}
 	for i, in := range all {
@@ -113,7 +118,10 @@ func (c *checker) hardware(all []*Instance) {
 		}
 		for k := range in.Interfaces {
 			f := &in.Interfaces[k]
-			at := place{f.Attachment, in.Network, f.MAC}
+			at := place{Attachment: f.Attachment, network: in.Network, mac: f.MAC}
+			if f.Attachment != (Attachment{}) {
+				at.node = in.Node
+			}
 			j, taken := first[at]
 			if f.MAC == "" {
 				continue

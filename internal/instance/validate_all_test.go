@@ -50,6 +50,22 @@ func TestValidateAll(t *testing.T) {
 			b.Interfaces[0].MAC = a.Interfaces[0].MAC
 			return []*Instance{a, b}
 		}, []string{"instances[1].interfaces[0].mac: i-a and i-b both have the hardware address 02:00:5e:10:00:01 in network default"}},
+		{"one interface of two hosts", func() []*Instance {
+			a, b := build("i-a", "ec2", 1), build("i-b", "ec2", 1)
+			for _, in := range []*Instance{a, b} {
+				in.Sources, in.Interfaces[0].Attachment.Interface = nil, "tap7"
+			}
+			a.Node, b.Node, b.Network = "h-1", "h-2", "tenant-2"
+			return []*Instance{a, b}
+		}, nil},
+		{"one interface of one host, two networks", func() []*Instance {
+			a, b := build("i-a", "ec2", 1), build("i-b", "ec2", 2)
+			for _, in := range []*Instance{a, b} {
+				in.Node, in.Sources, in.Interfaces[0].Attachment.Interface = "h-1", nil, "tap7"
+			}
+			b.Network = "tenant-2"
+			return []*Instance{a, b}
+		}, []string{"instances[1].interfaces[0].attachment: i-a of network default and i-b of network tenant-2 both claim interface tap7: an interface belongs to one network"}},
 		{"one id", func() []*Instance {
 			return []*Instance{build("i-a", "ec2", 1), build("i-b", "ec2", 2), build("i-a", "ecs", 3)}
 		}, []string{"instances[2].id: i-a is the id of instances[0] too, expected one that is unique in the file"}},

@@ -2,6 +2,7 @@ package instance
 
 import (
 	"cmp"
+	"path"
 	"strings"
 )
 
@@ -12,7 +13,8 @@ const (
 )
 
 // Normalize fills in what the fields' comments name as defaults, writes
-// hardware addresses in lower case and cuts the line ends off public keys. It
+// hardware addresses in lower case and namespaces of the host in their one
+// spelling, and cuts the line ends off public keys. It
 // changes in and what in points to, which nobody else may hold yet. Doing it
 // again changes nothing.
 //
@@ -80,9 +82,25 @@ func normalizeECS(in *Instance) {
 func normalizeInterface(f *Interface, account string) {
 	f.MAC = strings.ToLower(f.MAC)
 	setDefault(&f.Owner, account)
+	f.Attachment.Namespace = namespaceName(f.Attachment.Namespace)
 	for i := range f.Public {
 		f.Public[i].Private = f.PrivateOf(f.Public[i])
 	}
+}
+
+// namespaceName returns the one spelling of a namespace: the path of one that
+// has a name is its name.
+func namespaceName(s string) string {
+	if !strings.Contains(s, "/") {
+		return s
+	}
+	s = path.Clean(s)
+	for _, dir := range []string{"/run/netns/", "/var/run/netns/"} {
+		if name, ok := strings.CutPrefix(s, dir); ok && !strings.Contains(name, "/") {
+			return name
+		}
+	}
+	return s
 }
 
 func setDefault(field *string, value string) {

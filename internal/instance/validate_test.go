@@ -280,6 +280,7 @@ func TestNormalize(t *testing.T) {
 	in.KeyPairs = []KeyPair{{Name: "k", PublicKey: "ssh-rsa AAAA k\r\n"}}
 	in.Events = Events{Spot: &SpotInterruption{}, Maintenance: make([]Maintenance, 1), System: make([]SystemEvent, 1)}
 	in.Disks = append(in.Disks, Disk{ID: "vol-1"})
+	in.Interfaces[0].Attachment.Namespace = "/var/run/netns/blue"
 	Normalize(in)
 	want := map[string]string{
 		in.Network: "default", in.Platform: "linux", in.Architecture: "x86_64", in.State: "running", in.Lifecycle: "on-demand",
@@ -292,7 +293,7 @@ func TestNormalize(t *testing.T) {
 		in.Interfaces[0].Public[0].Private.String(): "10.0.0.5",
 		in.KeyPairs[0].PublicKey:                    "ssh-rsa AAAA k",
 		in.Events.Spot.Action:                       "terminate", in.Events.Maintenance[0].State: "active", in.Events.System[0].Status: "Scheduled",
-		in.Disks[1].Kind: "data",
+		in.Disks[1].Kind: "data", in.Interfaces[0].Attachment.Namespace: "blue",
 	}
 	for got, want := range want {
 		if got != want {

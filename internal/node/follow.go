@@ -32,6 +32,9 @@ func (n *Node) Follow(ctx context.Context, l Listener) error {
 	if _, err := netip.ParseAddrPort(l.Address); err != nil {
 		return fault.New(fault.Invalid, "listen on %q: want an IP address and a port, such as 169.254.169.254:80", l.Address)
 	}
+	if err := l.check(); err != nil {
+		return err
+	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	f := &follower{Node: n, rule: l, open: map[netenv.Place]*Endpoint{}, owed: map[netenv.Place]string{}, cancel: cancel}

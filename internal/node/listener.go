@@ -55,6 +55,17 @@ func (l Listener) Follows() bool {
 	return !netenv.Rule{Namespace: l.Namespace, Interface: l.Interface}.Static()
 }
 
+// check refuses what no place can mend.
+func (l Listener) check() error {
+	switch {
+	case l.CheckMAC && l.Interface == "":
+		return fault.New(fault.Invalid, "a listener can check hardware addresses on an interface alone: name one for %s", l.Address)
+	case l.Attach && l.Interface == "":
+		return fault.New(fault.Invalid, "a listener can put its address on an interface alone: name one for %s", l.Address)
+	}
+	return nil
+}
+
 // DefaultNetwork is the network of instances and listeners that name none.
 const DefaultNetwork = "default"
 
@@ -118,6 +129,9 @@ func (n *Node) Listen(ctx context.Context, l Listener) (*Endpoint, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := l.check(); err != nil {
+		return nil, err
+	}
 	e := &endpoint{service: svc, loop: n.cfg.Loopback}
 	if l.Interface != "" {
 		e.network = l.Network
@@ -135,9 +149,6 @@ func (n *Node) Listen(ctx context.Context, l Listener) (*Endpoint, error) {
 func (n *Node) listen(ctx context.Context, l Listener, e *endpoint) error {
 	spec := netenv.Spec{Place: l.place(), Address: l.Address, MinTTL: l.MinTTL}
 	if l.CheckMAC {
-		if l.Interface == "" {
-			return fault.New(fault.Invalid, "a listener can check hardware addresses on an interface alone: name one for %s", l.Address)
-		}
 		macs, err := netenv.OpenNeighbours(spec.Place)
 		if err != nil {
 			return err

@@ -128,8 +128,13 @@ func (n pipeline) finish(x *wire.Exchange, s *scratch) {
 	}
 	c.totals.Count(c.item, c.access, r.Outcome)
 	if c.guest != nil {
+		asked := c.item
+		if r.Outcome == dialect.NoToken && req.PathOK {
+			// It was refused before its path was looked at (SEC-O8); who asks why is to know what for.
+			asked = c.Tree.Locate(req.Path).ID
+		}
 		// What is counted has a name by then.
-		c.guest.callers.Note(s.marks.Agent, c.item, c.access, r.Outcome, x.Conn.Peer.Addr(), c.now.Unix())
+		c.guest.callers.Note(s.marks.Agent, asked, c.access, r.Outcome, x.Conn.Peer.Addr(), c.now.Unix())
 		c.guest.usage.Count(c.access, r.Outcome, c.now.Unix())
 		if r.Outcome == dialect.NoToken && n.cfg.Rejected != nil {
 			n.cfg.Rejected(c.snap.in.ID)

@@ -4,6 +4,9 @@
 // the environment variable CI is set, a skipped test is a failure: what a test
 // needs, the project installs.
 //
+// It also fails if a secret that a test noted stands in what the tests printed,
+// or in the log or the metrics of a program that they ran.
+//
 // Usage: testreport [-C DIR] ARGUMENTS OF GO TEST
 package main
 
@@ -20,8 +23,8 @@ func main() {
 	os.Exit(run(os.Args[1:], os.Getenv("CI") != "", os.Stdout, os.Stderr))
 }
 
-// run returns go test's exit status, or 1 if it is 0 and strict is set and a
-// test was skipped.
+// run returns go test's exit status, or 1 if it is 0 and a secret was said, or
+// strict is set and a test was skipped.
 func run(args []string, strict bool, stdout, stderr io.Writer) int {
 	var in []string
 	if len(args) >= 2 && args[0] == "-C" {
@@ -29,6 +32,13 @@ func run(args []string, strict bool, stdout, stderr io.Writer) int {
 	}
 	cmd := exec.Command("go", slices.Concat(in, []string{"test", "-json"}, args)...)
 	cmd.Stderr = stderr
+	seen, err := newWitness()
+	if err != nil {
+		fmt.Fprintln(stderr, "testreport: make a folder for what tests note:", err)
+		return 2
+	}
+	defer seen.close()
+	cmd.Env = append(os.Environ(), witnessEnv+"="+seen.folder)
 	out, err := cmd.StdoutPipe()
 	if err == nil {
 		err = cmd.Start()
@@ -37,7 +47,7 @@ func run(args []string, strict bool, stdout, stderr io.Writer) int {
 		fmt.Fprintln(stderr, "testreport: run go test:", err)
 		return 2
 	}
-	r := report{w: stdout}
+	r := report{w: stdout, all: seen.output}
 	readErr := r.read(out)
 	waitErr := cmd.Wait()
 	r.close()
@@ -49,6 +59,15 @@ func run(args []string, strict bool, stdout, stderr io.Writer) int {
 	case waitErr != nil, readErr != nil:
 		fmt.Fprintln(stderr, "testreport:", errors.Join(readErr, waitErr))
 		status = 2
+	}
+	leaks, err := seen.leaks()
+	if err != nil {
+		fmt.Fprintln(stderr, "testreport: look for secrets:", err)
+		status = max(status, 2)
+	}
+	for _, leak := range leaks {
+		fmt.Fprintln(stderr, "testreport: a secret was said:", leak)
+		status = max(status, 1)
 	}
 	if strict && len(r.skips) > 0 {
 		fmt.Fprintln(stderr, "testreport: in CI a skipped test is a failure")

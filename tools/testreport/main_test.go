@@ -13,7 +13,7 @@ func module(t *testing.T, body string) string {
 	dir := t.TempDir()
 	for name, text := range map[string]string{
 		"go.mod":    "module example\n\ngo 1.26.0\n",
-		"x_test.go": "package example\n\nimport \"testing\"\n\n" + body,
+		"x_test.go": "package example\n\nimport (\n\t\"fmt\"\n\t\"os\"\n\t\"testing\"\n)\n\nvar _, _ = fmt.Sprint, os.Getenv\n\n" + body,
 	} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
 			t.Fatal(err)
@@ -21,6 +21,18 @@ func module(t *testing.T, body string) string {
 	}
 	return dir
 }
+
+// noting is what internal/testnet does.
+const noting = `func note(test, secret string) {
+	f, err := os.OpenFile(os.Getenv("OPENIMDS_TEST_WITNESS")+"/secrets", os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
+	if err != nil {
+		panic(err)
+	}
+	fmt.Fprintf(f, "{\"test\":%q,\"secret\":%q}\n", test, secret)
+	f.Close()
+}
+
+`
 
 func TestReport(t *testing.T) {
 	const pass = "func TestGood(t *testing.T) { t.Log(\"quiet\") }\n"
@@ -41,6 +53,10 @@ func TestReport(t *testing.T) {
 			status: 1, want: []string{"panic: ouch", "FAIL\texample\t"}},
 		"hang": {body: "func TestHang(t *testing.T) { t.Log(\"last words\"); select {} }\n",
 			status: 1, want: []string{"last words", "test timed out", "FAIL\texample\t"}},
+		"says a secret": {body: noting + "func TestTells(t *testing.T) { note(t.Name(), \"hunter2-hunter2\"); t.Log(\"the key is hunter2-hunter2.\") }\n",
+			status: 1, want: []string{"a secret was said: go-test has a secret of TestTells, after: ", "the key is", "1 passed, 0 failed"}, lack: []string{"hunter2"}},
+		"keeps a secret": {body: noting + "func TestKeeps(t *testing.T) { note(t.Name(), \"hunter2-hunter2\"); t.Log(\"the key is hunter2-hunter3.\") }\n",
+			want: []string{"1 passed, 0 failed"}},
 		"does not build": {body: "func TestX(t *testing.T) { undefined() }\n",
 			status: 1, want: []string{"undefined: undefined", "FAIL\texample [build failed]"}},
 	} {

@@ -21,6 +21,7 @@ type name struct{ pkg, test string }
 
 type report struct {
 	w       io.Writer
+	all     io.Writer // everything that tests print, of those too that pass
 	output  map[name][]string
 	skips   []string
 	passed  int
@@ -57,6 +58,7 @@ func (r *report) handle(e event) {
 	case "build-output":
 		fmt.Fprint(r.w, e.Output)
 	case "output":
+		_, _ = io.WriteString(r.all, e.Output)
 		r.output[n] = append(r.output[n], e.Output)
 	case "run":
 		r.running[n] = true

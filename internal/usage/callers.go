@@ -2,6 +2,7 @@ package usage
 
 import (
 	"net/netip"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -20,12 +21,14 @@ type Caller struct {
 	Access string `json:"access"`
 	// Source is the address it asked from last.
 	Source netip.Addr `json:"source"`
-	// Count of its requests. Up to Over of them may have been another's: the table is small.
+	// Count of its requests, since it is known.
 	Count uint64 `json:"count"`
-	Over  uint64 `json:"over,omitempty"`
-	// First and Last are when it asked.
+	// Over is how many of them may have been another's: the table is small.
+	Over uint64 `json:"over,omitempty"`
+	// First is when it asked first.
 	First time.Time `json:"first"`
-	Last  time.Time `json:"last"`
+	// Last is when it asked last.
+	Last time.Time `json:"last"`
 }
 
 // Ways of asking, as Caller.Access has them.
@@ -105,7 +108,7 @@ func (c *Callers) Note(agent []byte, item int, access dialect.Access, outcome di
 // of a dialect.
 func (c *Callers) Drain(d *dialect.Dialect) []Caller {
 	c.mu.Lock()
-	all := append(c.free, c.with...)
+	all := slices.Concat(c.free, c.with)
 	c.free, c.with = nil, nil
 	c.mu.Unlock()
 	callers := make([]Caller, len(all))

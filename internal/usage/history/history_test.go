@@ -157,12 +157,14 @@ func TestSweep(t *testing.T) {
 // Whatever the way of reports, with repetitions, in any order, over restarts of
 // the file: what was counted is kept exactly once.
 func TestExact(t *testing.T) {
+	folders := t.TempDir()
+	n := 0
 	rapid.Check(t, func(t *rapid.T) {
-		dir, err := os.MkdirTemp("", "series")
-		if err != nil {
+		n++
+		dir := filepath.Join(folders, fmt.Sprint(n))
+		if err := os.Mkdir(dir, 0o700); err != nil {
 			t.Fatal(err)
 		}
-		defer os.RemoveAll(dir)
 		c := &clock{t: start.Add(time.Hour)}
 		f := open(t, filepath.Join(dir, "usage"), c)
 		defer func() { _ = f.Close() }()

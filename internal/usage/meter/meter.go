@@ -71,6 +71,8 @@ func New(cfg Config) (*Meter, error) {
 const (
 	// together is how long a report that does not wait for its minute waits for what else is counted.
 	together = 50 * time.Millisecond
+	// retry is how often reports are sent again that were not taken.
+	retry = 2 * time.Second
 	// mostEager is how many of them an instance may cause in a minute.
 	mostEager = 10
 )
@@ -94,8 +96,14 @@ func (m *Meter) Run(ctx context.Context) {
 	now := m.cfg.Now()
 	minute := time.NewTimer(now.Truncate(time.Minute).Add(time.Minute).Sub(now))
 	defer minute.Stop()
+	again := time.NewTicker(retry)
+	defer again.Stop()
 	for {
 		select {
+		case <-again.C:
+			if m.waits() {
+				m.report(ctx, resend)
+			}
 		case <-minute.C:
 			clear(eager)
 			m.report(ctx, beat)
@@ -141,7 +149,15 @@ const (
 	counted why = iota // only if anything was counted
 	beat               // also to say that nothing was
 	final              // it is the run's last
+	resend             // none is made: those that wait are sent
 )
+
+// waits reports whether there are reports that were not taken.
+func (m *Meter) waits() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return len(m.pending.waiting) > 0
+}
 
 // report flushes, and logs where that does not succeed for the first time, and
 // where it does again.
@@ -187,7 +203,7 @@ func (m *Meter) flush(ctx context.Context, w why) error {
 // count makes the next report of what was counted since the one before. It is
 // false when there is none to make.
 func (m *Meter) count(w why) (series.Report, bool) {
-	if m.ended {
+	if m.ended || w == resend {
 		return series.Report{}, false
 	}
 	now := m.cfg.Now()

@@ -77,7 +77,7 @@ func (s *spool) add(r series.Report, now time.Time) (dropped bool, err error) {
 	}
 	e := spooled{report: r, made: now}
 	if s.dir != "" {
-		path := filepath.Join(s.dir, fmt.Sprintf("report-%016x", s.next))
+		path := filepath.Join(s.dir, fmt.Sprintf("report-%016x-%s", s.next, r.Boot))
 		werr := write(path, r)
 		if werr == nil {
 			e.file = path

@@ -47,8 +47,8 @@ func TestIdentityVerifiers(t *testing.T) {
 			curl -sS --fail --max-time 5 "$ECS/latest/dynamic/instance-identity/pkcs7?audience=abc" > ecs
 			curl -sS --fail --max-time 5 $ECS/latest/dynamic/instance-identity/document > ecs-document
 			[ ` + form + ` = pkcs7 ] || mv ` + form + ` pkcs7
-			imds identity certificates --control $CONTROL --dialect ec2 --algorithm ` + algorithm + ` --region ` + region + ` > certificate
-			imds identity certificates --control $CONTROL --dialect ecs > AliyunPubkey.cer
+			imds identity certificates --server $CONTROL --dialect ec2 --algorithm ` + algorithm + ` --region ` + region + ` > certificate
+			imds identity certificates --server $CONTROL --dialect ecs > AliyunPubkey.cer
 			`
 	}
 	rsa, dsa, elsewhere := fetch("rsa2048", "rsa", "us-east-1"), fetch("pkcs7", "dsa", "us-east-1"), fetch("rsa2048", "rsa", "us-west-2")
@@ -104,7 +104,7 @@ func TestIdentityAfterRestart(t *testing.T) {
 	var first string
 	for range 2 {
 		p := start(t, map[string]string{"state": dir})
-		stdout, stderr, err := command(t, nil, executable, "identity", "certificates", "--control", p.control)
+		stdout, stderr, err := command(t, nil, executable, "identity", "certificates", "--server", p.control)
 		if err != nil {
 			t.Fatalf("%v\n%s", err, stderr)
 		}

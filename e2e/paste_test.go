@@ -31,6 +31,8 @@ func TestPrintedLines(t *testing.T) {
 		case strings.HasPrefix(line, "export "):
 			exports++
 			script = append(script, line)
+		case strings.HasPrefix(line, "imds "):
+			script = append(script, executable+strings.TrimPrefix(line, "imds"))
 		}
 	}
 	if curls < 3 || exports < 2 {
@@ -41,7 +43,7 @@ func TestPrintedLines(t *testing.T) {
 		t.Fatalf("%v\n%s%s", err, stdout, stderr)
 	}
 	for _, want := range []string{
-		"instance-id\n",
+		"instance-id\n", "INSTANCE ",
 		sample(t, "ecs", optional).ID,
 		"AWS_EC2_METADATA_SERVICE_ENDPOINT=" + p.ec2 + "/\n",
 		"ALIBABA_CLOUD_IMDS_ENDPOINT=" + p.ecs + "\n",

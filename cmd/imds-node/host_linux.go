@@ -23,6 +23,7 @@ import (
 	"openimds/internal/pki"
 	"openimds/internal/systemd"
 	"openimds/internal/telemetry"
+	"openimds/internal/usage/meter"
 )
 
 // host is a run of imds-node.
@@ -49,6 +50,7 @@ type host struct {
 	watching      sync.WaitGroup // of interfaces that come and go
 	attacher      *netenv.Attacher
 	remote        *remote
+	meter         *meter.Meter
 	runtime       string // folder that need not outlive a reboot; empty: the state folder
 	failed        chan error
 	hup           chan os.Signal
@@ -141,10 +143,14 @@ func (h *host) start(rest context.Context, old *handover.Predecessor) error {
 	}
 	h.guests = newGuests(h.log)
 	web := &http.Client{Transport: h.transport()}
-	h.remote = newRemote(&feed.Calls{URL: h.settings.Control.URL, HTTP: web}, h.guests.find, h.log)
+	calls := &feed.Calls{URL: h.settings.Control.URL, HTTP: web}
+	h.remote = newRemote(calls, h.guests.find, h.log)
 	h.node = node.New(h.nodeConfig())
 	h.guests.node = h.node
-	var err error
+	err := h.count(name, calls)
+	if err != nil {
+		return err
+	}
 	h.client, err = feed.NewClient(feed.ClientConfig{
 		URL: h.settings.Control.URL, HTTP: web, Node: name, Path: filepath.Join(h.settings.State, lastGoodFile),
 		Apply: h.guests.apply, Drop: h.remote.drop, Logger: h.log,
@@ -236,6 +242,7 @@ func (h *host) serve(ctx, rest context.Context, stop func()) error {
 	h.running.Go(func() { h.certificate.watch(rest, h.files, h.log) })
 	h.running.Go(func() { h.remote.broker.Run(rest) })
 	h.follow(rest)
+	endReports := h.report(rest)
 	h.tell(systemd.Ready, systemd.Status("following "+h.settings.Control.URL))
 	fmt.Fprintln(h.stdout, "ready")
 
@@ -260,10 +267,13 @@ func (h *host) serve(ctx, rest context.Context, stop func()) error {
 	if replaced {
 		// Interfaces and the addresses on them are the other's by now: what
 		// watches them is not told to put things back.
-		return errors.Join(err, h.drain(end))
+		err = errors.Join(err, h.drain(end))
+		endReports()
+		return err
 	}
 	stop()
 	err = errors.Join(err, h.drain(end))
+	endReports()
 	h.running.Wait()
 	h.watching.Wait()
 	return err

@@ -26,7 +26,7 @@ func (h *host) nodeConfig() node.Config {
 	s := h.settings
 	return node.Config{
 		Keys: h.guests.keysOf, Logger: h.log, Open: h.open, Attacher: h.attacher,
-		Credentials: h.remote.credentialsOf, Signer: h.remote,
+		Credentials: h.remote.credentialsOf, Signer: h.remote, Rejected: h.rejected,
 		Throttle:               throttle.PerSecond(float64(s.Throttle.Rate), s.Throttle.Burst),
 		Hosts:                  s.Hosts,
 		StrictForwarding:       s.Security.StrictForwarding,

@@ -42,7 +42,8 @@ func openFleet(ctx context.Context, f *config.Feed, credentials string, p *plane
 		return nil, setting{"feed", "as feed.address"}.problem(f.Address, err)
 	}
 	h := hub.New(hub.Config{
-		DB: p.db, Lease: keys.lease, Epoch: func() int64 { return keys.ring.Secrets().First },
+		Usage: p.usage.report,
+		DB:    p.db, Lease: keys.lease, Epoch: func() int64 { return keys.ring.Secrets().First },
 		Credentials: p.keeper.deliver, Signer: signer, Document: documentOf, Logger: p.log,
 	})
 	keys.changed = h.Rotate

@@ -82,13 +82,12 @@ end. --rehearse switches for a time and sets back in any case.`,
 	f.BoolVar(&in.AnyBoot, "any-boot", false, "judge without having seen the instance start")
 	f.BoolVar(&wait, "wait", false, "wait until it is over or paused; the exit code is 1 if an instance was set back because of a refused request")
 	outputFlag(c, &form)
-	c.AddCommand(newHardenStatus(), newHardenTurn("pause", "begin no other batch; what is switched is watched on"),
-		newHardenTurn("resume", "go on with one that is paused"), newHardenTurn("abort", "set back every instance that it has switched, also after it is done"))
+	c.AddCommand(newHardenStatus(&client), newHardenTurn(&client, "pause", "begin no other batch; what is switched is watched on"),
+		newHardenTurn(&client, "resume", "go on with one that is paused"), newHardenTurn(&client, "abort", "set back every instance that it has switched, also after it is done"))
 	return c
 }
 
-func newHardenStatus() *cobra.Command {
-	var client clientOptions
+func newHardenStatus(client *clientOptions) *cobra.Command {
 	var form string
 	c := &cobra.Command{
 		Use:   "status [ID]",
@@ -127,13 +126,11 @@ func newHardenStatus() *cobra.Command {
 			return table(c.OutOrStdout(), []string{"ID", "STATE", "BATCH", "BEGUN", "ENDED", "BY", "WHY"}, rows)
 		},
 	}
-	client.flags(c)
 	outputFlag(c, &form)
 	return c
 }
 
-func newHardenTurn(verb, does string) *cobra.Command {
-	var client clientOptions
+func newHardenTurn(client *clientOptions, verb, does string) *cobra.Command {
 	var form string
 	c := &cobra.Command{
 		Use:   verb + " ID",
@@ -154,7 +151,6 @@ func newHardenTurn(verb, does string) *cobra.Command {
 			return showHardening(c, form, data)
 		},
 	}
-	client.flags(c)
 	outputFlag(c, &form)
 	return c
 }

@@ -1,14 +1,13 @@
 package main
 
 import (
-	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"net/url"
 	"os"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -29,11 +28,8 @@ checked with, and checks documents. See docs/operate/identity.md.`,
 	return c
 }
 
-// certificatesPath is where the control address publishes certificates.
-const certificatesPath = "/v1/identity/certificates"
-
 func newIdentityCertificates() *cobra.Command {
-	var control string
+	var client clientOptions
 	var asJSON bool
 	narrow := map[string]*string{}
 	c := &cobra.Command{
@@ -54,11 +50,23 @@ says what it is for.`,
 			if asJSON {
 				q.Set("format", "json")
 			}
-			return printCertificates(c.Context(), control, q, c.OutOrStdout())
+			server, err := client.open()
+			if err != nil {
+				return err
+			}
+			text, err := server.do(c.Context(), http.MethodGet, "identity/certificates", q, nil)
+			if err != nil {
+				return err
+			}
+			if len(text) == 0 {
+				return errors.New("there are no such certificates: see imds identity certificates without --dialect, --region, --algorithm and --state")
+			}
+			_, err = c.OutOrStdout().Write(text)
+			return err
 		},
 	}
+	client.flags(c)
 	f := c.Flags()
-	f.StringVar(&control, "control", "http://127.0.0.1:8180", "control address of the service")
 	for name, usage := range map[string]string{
 		"dialect": "only of this dialect: ec2 or ecs", "region": "only of this region",
 		"algorithm": "only of this algorithm: rsa or dsa", "state": "only in this state: previous, current or next",
@@ -67,39 +75,6 @@ says what it is for.`,
 	}
 	f.BoolVar(&asJSON, "json", false, "print JSON")
 	return c
-}
-
-// printCertificates asks the service and prints what it says.
-func printCertificates(ctx context.Context, control string, q url.Values, w io.Writer) error {
-	u, err := url.Parse(control)
-	if err != nil || u.Host == "" {
-		return usageError{fmt.Errorf("--control %q is no URL: give one such as http://127.0.0.1:8180", control)}
-	}
-	u = u.JoinPath(certificatesPath)
-	u.RawQuery = q.Encode()
-	ctx, cancel := context.WithTimeout(ctx, time.Minute)
-	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
-	if err != nil {
-		return err
-	}
-	res, err := http.DefaultClient.Do(req)
-	if err != nil {
-		return fmt.Errorf("ask for certificates (is the service there? --control names another address): %w", err)
-	}
-	defer res.Body.Close()
-	body, err := io.ReadAll(io.LimitReader(res.Body, 16<<20))
-	if err != nil {
-		return fmt.Errorf("read certificates: %w", err)
-	}
-	if res.StatusCode != http.StatusOK {
-		return fmt.Errorf("ask for certificates: %s: %s", res.Status, strings.TrimSpace(string(body)))
-	}
-	if len(body) == 0 {
-		return fmt.Errorf("there are no such certificates: see imds identity certificates without --dialect, --region, --algorithm and --state")
-	}
-	_, err = w.Write(body)
-	return err
 }
 
 // verifyOptions are the flags of `imds identity verify`.

@@ -57,8 +57,8 @@ func TestIdentityUsage(t *testing.T) {
 		code int
 		says string
 	}{
-		{[]string{"certificates", "--control", "here"}, exitUsage, "no URL"},
-		{[]string{"certificates", "--control", "http://127.0.0.1:1"}, exitFailed, "is the service there?"},
+		{[]string{"certificates", "--server", "://here"}, exitUsage, "expected an address such as"},
+		{[]string{"certificates", "--server", "http://127.0.0.1:1"}, exitFailed, "no server answers at http://127.0.0.1:1"},
 		{[]string{"certificates", "x"}, exitUsage, "takes no argument"},
 		{[]string{"verify"}, exitUsage, "--certificates FILE"},
 		{[]string{"verify", "--certificates", dir + "/gone.pem"}, exitUsage, "gone.pem"},

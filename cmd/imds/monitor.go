@@ -53,9 +53,9 @@ func (p *plane) monitoring(s *api.Services) {
 	})
 }
 
-// afterMinute is how long after a minute's end alarms are evaluated: the
+// lateReports is how long after a minute's end alarms are evaluated: the
 // reports of nodes have come by then.
-const afterMinute = 10 * time.Second
+const lateReports = 10 * time.Second
 
 // watchAlarms evaluates alarms each minute, and delivers their messages, until
 // ctx is done.
@@ -79,7 +79,7 @@ func (p *plane) watchAlarms(ctx context.Context) {
 	defer func() { <-delivered }()
 	for {
 		now := time.Now()
-		t := time.NewTimer(now.Add(-afterMinute).Truncate(time.Minute).Add(time.Minute + afterMinute).Sub(now))
+		t := time.NewTimer(now.Add(-lateReports).Truncate(time.Minute).Add(time.Minute + lateReports).Sub(now))
 		select {
 		case <-ctx.Done():
 			t.Stop()
@@ -101,7 +101,7 @@ func alarmKey(dir string) ([]byte, error) {
 	path := filepath.Join(dir, "alarm-key")
 	data, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		data, err = []byte(rand.Text()+rand.Text()+"\n"), nil
+		data = []byte(rand.Text() + rand.Text() + "\n")
 		t, terr := os.CreateTemp(dir, ".alarm-key-*") // mode 0600
 		if errors.Is(terr, syscall.EROFS) {
 			return nil, nil // nothing changes on a disk that is read-only, and nobody is told

@@ -30,7 +30,7 @@ func outputFlag(c *cobra.Command, form *string) {
 func checkForm(form string) error {
 	known := []string{formTable, formJSON, formYAML}
 	if !slices.Contains(known, form) {
-		return usageError{fmt.Errorf("--output: found %q, expected table, json or yaml%s", form, config.Suggest(form, known))}
+		return usageError{fmt.Errorf("--output: found %q, expected table, json or yaml", form)}
 	}
 	return nil
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -50,6 +51,9 @@ of a host in docs/operate/serve.md.`,
 func serve(ctx context.Context, file string, check bool, stdout, stderr io.Writer) error {
 	log := telemetry.NewLogger(stderr, slog.LevelInfo)
 	s, err := config.LoadServe(file)
+	if errors.Is(err, fs.ErrNotExist) {
+		err = fmt.Errorf("read settings: %w (packaging/imds.yaml is a file to start from)", err)
+	}
 	if err != nil {
 		return usageError{err}
 	}

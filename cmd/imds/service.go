@@ -243,6 +243,8 @@ for the APIs (keys of this program alone: AWS %[4]s, Alibaba Cloud %[5]s, secret
   export AWS_ACCESS_KEY_ID=%[4]s AWS_SECRET_ACCESS_KEY=%[6]s AWS_DEFAULT_REGION=%[7]s
   aws --endpoint-url %[3]s ec2 describe-instances
   aws --endpoint-url %[3]s ec2 modify-instance-metadata-options --instance-id %[8]s --http-tokens required --http-endpoint enabled
+for operators:
+  imds get instances --server %[3]s
 
 `, ecs, ec2, control, devKeyEC2, devKeyECS, devSecret, first["ec2"].Region, first["ec2"].ID)
 	fmt.Fprintln(w, "ready")

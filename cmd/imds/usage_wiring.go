@@ -11,11 +11,13 @@ import (
 	"syscall"
 	"time"
 
+	"openimds/internal/fault"
 	"openimds/internal/node"
 	"openimds/internal/state"
 	"openimds/internal/usage/history"
 	"openimds/internal/usage/ledger"
 	"openimds/internal/usage/meter"
+	"openimds/internal/usage/series"
 )
 
 // usageFile is the file of the state folder that keeps usage.
@@ -92,6 +94,14 @@ func (b *usageBook) begin(db *state.DB) {
 	b.running.Go(func() { b.tend(ctx) })
 }
 
+// report takes what another node has counted.
+func (b *usageBook) report(ctx context.Context, node string, r series.Report) error {
+	if b.Ledger == nil {
+		return fault.New(fault.Invalid, "usage is not kept here: the disk is read-only")
+	}
+	return b.Report(ctx, node, r)
+}
+
 // tend sweeps once a day.
 func (b *usageBook) tend(ctx context.Context) {
 	tick := time.NewTicker(24 * time.Hour)
@@ -120,7 +130,7 @@ func (b *usageBook) close() error {
 	}
 	var err error
 	if b.Ledger != nil {
-		err = b.Ledger.Close()
+		err = b.Close()
 	}
 	if b.folder != "" {
 		err = errors.Join(err, os.RemoveAll(b.folder))

@@ -3,7 +3,6 @@
 package verifiers
 
 import (
-	"context"
 	"encoding/base64"
 	"strings"
 	"testing"
@@ -12,7 +11,6 @@ import (
 	"github.com/hashicorp/go-hclog"
 	awsauth "github.com/hashicorp/vault/builtin/credential/aws"
 	"github.com/hashicorp/vault/sdk/logical"
-	"github.com/hashicorp/vault/sdk/rotation"
 )
 
 // vault is the AWS auth method, as Vault mounts it.
@@ -21,20 +19,12 @@ type vault struct {
 	storage logical.Storage
 }
 
-// system is the Vault around the method, without rotation of its credentials.
-type system struct{ *logical.StaticSystemView }
-
-// DeregisterRotationJob does nothing: there is no such job.
-func (system) DeregisterRotationJob(context.Context, *rotation.RotationJobDeregisterRequest) error {
-	return nil
-}
-
 func newVault(t *testing.T) vault {
 	t.Helper()
 	v := vault{storage: &logical.InmemStorage{}}
 	b, err := awsauth.Factory(t.Context(), &logical.BackendConfig{
 		StorageView: v.storage, Logger: hclog.NewNullLogger(),
-		System: system{&logical.StaticSystemView{DefaultLeaseTTLVal: time.Hour, MaxLeaseTTLVal: 2 * time.Hour}},
+		System: &logical.StaticSystemView{DefaultLeaseTTLVal: time.Hour, MaxLeaseTTLVal: 2 * time.Hour},
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"io"
@@ -21,9 +22,13 @@ import (
 	"openimds/internal/control"
 	"openimds/internal/instance"
 	"openimds/internal/node"
+	"openimds/internal/readiness"
+	"openimds/internal/readiness/survey"
 	"openimds/internal/state"
 	"openimds/internal/store/memstore"
 	"openimds/internal/token"
+	"openimds/internal/usage/history"
+	"openimds/internal/usage/ledger"
 )
 
 // bed is the API over a control plane with the samples, and the data plane
@@ -77,12 +82,26 @@ func newBed(t *testing.T, change func(*Config)) *bed {
 	if err != nil {
 		t.Fatal(err)
 	}
+	usage, err := ledger.Open(ledger.Config{File: history.Config{Path: t.TempDir() + "/usage.db", Passing: true, Now: func() time.Time { return b.now }}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = usage.Close() })
+	judge := survey.New(survey.Config{DB: db, Ledger: usage, Now: func() time.Time { return b.now }})
+	hardener := b.control.NewHardener(control.HardenConfig{
+		Judge: func(ctx context.Context, ids []string, window time.Duration, rules readiness.Rules) ([]readiness.Result, error) {
+			return judge.Judge(ctx, survey.Ask{Instances: ids, Window: window, Rules: rules})
+		},
+		Rejected:  func(context.Context, string, time.Time) (uint64, error) { return 0, nil },
+		Rejecters: func(string, time.Time) ([]state.HardenedCaller, error) { return nil, nil },
+		Heard:     func(context.Context, string) (time.Time, error) { return b.now, nil },
+	})
 	n := node.New(node.Config{Ring: token.NewRing(secrets)})
 	if err := n.Set(config.Samples()); err != nil {
 		t.Fatal(err)
 	}
 	cfg := Config{
-		Node: n, Metrics: prometheus.NewRegistry(), Logger: log, Ready: func() bool { return true }, Control: b.control, Audit: records,
+		Node: n, Metrics: prometheus.NewRegistry(), Logger: log, Ready: func() bool { return true }, Control: b.control, Audit: records, Usage: usage, Survey: judge, Hardener: hardener,
 		Now: func() time.Time { return b.now },
 		CheckTemplate: func(parameters map[string]string) error {
 			if parameters["ImageId"] == "" {
@@ -292,6 +311,29 @@ func TestRoutes(t *testing.T) {
 		{"POST", "/v1/apply", `[]`, 400, `the body is not JSON`},
 		{"POST", "/v1/apply", `{"documents":[` + strings.Repeat(`{"kind":"images"},`, 500) + `{"kind":"images"}]}`, 400, `expected at most 500`},
 
+		{"GET", "/v1/usage/series?instance=" + ec2Optional, "", 200, `"step":"1m0s","points":[],"gaps":[]}`},
+		{"GET", "/v1/usage/series?instance=" + ec2Optional + "&step=long", "", 400, `step: found`},
+		{"GET", "/v1/usage/callers?instance=" + ec2Optional, "", 200, `"callers":[]`},
+		{"GET", "/v1/usage/callers", "", 400, `instance: is required`},
+		{"POST", "/v1/trace/findings", found("i-none") + found(ec2Optional), 200, `{"taken":1,"unknown":1}`},
+		{"POST", "/v1/trace/findings?instance=" + ec2Optional, found(""), 200, `{"taken":1,"unknown":0}`},
+		{"POST", "/v1/trace/findings", "{}", 400, `findings: line 1: no version`},
+		{"GET", "/v1/readiness?instance=" + ec2Optional, "", 200, `"verdict":"not ready","reasons":[{"code":"process"`},
+		{"GET", "/v1/readiness?instance=" + ec2Required + "&any-boot=true&allow-gaps=1m&window=7d", "", 200, `{"window":"7d","ready":0,"notReady":0,"unknown":1`},
+		{"GET", "/v1/readiness?verdict=ready", "", 200, `"instances":[]`},
+		{"GET", "/v1/readiness?tag=no=such", "", 200, `"ready":0,"notReady":0,"unknown":0`},
+		{"GET", "/v1/readiness?instance=i-none", "", 404, `there is no instances/i-none`},
+		{"GET", "/v1/readiness?window=0d", "", 400, `window: found`},
+		{"PATCH", "/v1/metadata-options", `{"target":{"instances":["` + ec2Optional + `"]},"options":{"httpTokens":"optional"}}`, 200, ``},
+		{"POST", "/v1/hardenings", `{"target":{"instances":["` + ec2Optional + `"]}}`, 409, `not ready: a tracer has seen`},
+		{"POST", "/v1/hardenings", `{"target":{"instances":["` + ec2Optional + `"]},"force":true,"watch":"1h","rollbackOnReject":3,"batches":["1%","100%"]}`, 200, `"state":"running"`},
+		{"GET", "/v1/hardenings", "", 200, `"rollbackOnReject":3`},
+		{"GET", "/v1/hardenings/none", "", 404, `there is no hardening`},
+		{"POST", "/v1/hardenings/{it}/pause", "", 200, `"state":"paused"`},
+		{"POST", "/v1/hardenings/{it}/resume", "", 200, `"state":"running"`},
+		{"POST", "/v1/hardenings/{it}/abort", "", 200, `"state":"aborted"`},
+		{"GET", "/v1/hardenings/{it}", "", 200, `"undone":1`},
+
 		{"GET", "/v1/audit?action=admin:Apply&limit=1", "", 200, `"more":true`},
 		{"GET", "/v1/audit?since=1h&until=2020-01-01T00:00:00Z", "", 200, `{"records":[],"more":false}`},
 		{"GET", "/v1/audit?since=yesterday", "", 400, `since: found`},
@@ -299,6 +341,9 @@ func TestRoutes(t *testing.T) {
 		{"GET", "/v1/audit?resource=i-0000000000000000f", "", 200, `"action":"admin:GetInstance"`},
 		{"DELETE", "/v1/instances/i-0000000000000000f", "", 200, `{"deleted":"instances/i-0000000000000000f"}`},
 	} {
+		if all := b.db.Hardenings.All(nil); len(all) > 0 {
+			step.path = strings.ReplaceAll(step.path, "{it}", all[0].ID)
+		}
 		status, answer := b.ask(step.method, step.path, step.body)
 		if status != step.status || !strings.Contains(answer, step.want) {
 			t.Errorf("step %d, %s %s %.80s:\n%d %.600s\nwant %d with %s", i, step.method, step.path, step.body, status, answer, step.status, step.want)
@@ -308,7 +353,7 @@ func TestRoutes(t *testing.T) {
 		}
 	}
 	// What these say is the data plane's, or nobody's secret: no policy is asked.
-	free := []string{"describeAPI", "getUsage", "listInterfaces"}
+	free := []string{"describeAPI", "getUsage", "getUsageSeries", "getUsageCallers", "putFindings", "listInterfaces", "listNodes"}
 	var never []string
 	for _, r := range routes() {
 		if action := title(r.id); !r.open && r.plain == nil && !slices.Contains(free, r.id) && !slices.Contains(b.actions, action) {
@@ -317,6 +362,31 @@ func TestRoutes(t *testing.T) {
 	}
 	if len(never) > 0 {
 		t.Errorf("these were never let through and recorded: %q", never)
+	}
+}
+
+// found is a line of a tracer in an instance.
+func found(instance string) string {
+	return `{"v":1,"ts":"2026-06-01T11:00:00Z","mode":"IMDSv1","count":1,"process":{"comm":"curl"},"dst":"","machine":{"instance":"` + instance + `"}}` + "\n"
+}
+
+// The token of tracers is good for their findings, and for nothing else.
+func TestTraceToken(t *testing.T) {
+	b := newBed(t, func(c *Config) { c.Token, c.TraceToken = "right", "trace" })
+	for _, tc := range []struct {
+		method, path, header string
+		status               int
+	}{
+		{"POST", "/v1/trace/findings", "Bearer trace", 200}, {"POST", "/v1/trace/findings", "Bearer right", 200}, {"POST", "/v1/trace/findings", "Bearer wrong", 401},
+		{"GET", "/v1/usage", "Bearer trace", 401}, {"GET", "/v1/readiness", "Bearer trace", 401}, {"GET", "/v1/instances", "Bearer trace", 401},
+	} {
+		if status, answer := b.ask(tc.method, tc.path, "", "Authorization", tc.header); status != tc.status {
+			t.Errorf("%s %s with %q: %d %s", tc.method, tc.path, tc.header, status, answer)
+		}
+	}
+	b = newBed(t, func(c *Config) { c.Token = "right" })
+	if status, _ := b.ask("POST", "/v1/trace/findings", "", "Authorization", "Bearer "); status != 401 {
+		t.Errorf("without a token for tracers: %d", status)
 	}
 }
 
@@ -357,14 +427,14 @@ func TestToken(t *testing.T) {
 	}{
 		{"/v1/instances", "", 401}, {"/v1/instances", "Bearer wrong", 401}, {"/v1/instances", "Basic right", 401}, {"/v1/instances", "Bearer ", 401},
 		{"/v1/instances", "Bearer right", 200}, {"/v1/instances", "bearer right", 200}, {"/v1/usage", "", 401}, {"/v1/openapi.json", "", 401},
-		{"/v1/audit", "", 401}, {"/v1/store/backup", "", 401}, {"/healthz", "", 200}, {"/readyz", "", 200}, {"/metrics", "", 200},
+		{"/v1/audit", "", 401}, {"/v1/store/backup", "", 401}, {"/v1/identity/certificates", "", 501}, {"/healthz", "", 200}, {"/readyz", "", 200}, {"/metrics", "", 200},
 	} {
 		if status, answer := b.ask("GET", tc.path, "", "Authorization", tc.header); status != tc.status || strings.Contains(answer, "right") {
 			t.Errorf("%s with %q: %d %s", tc.path, tc.header, status, answer)
 		}
 	}
 	for _, r := range routes() {
-		if open := strings.HasPrefix(r.path, "/v1/") == r.open; open {
+		if open := !strings.HasPrefix(r.path, "/v1/") || r.id == "listCertificates"; open != r.open {
 			t.Errorf("%s: open is %v", r.path, r.open)
 		}
 	}

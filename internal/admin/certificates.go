@@ -59,7 +59,7 @@ func (h *handler) certificates(w http.ResponseWriter, r *http.Request) error {
 	}
 	all, err := h.Certificates(r.Context())
 	if err != nil {
-		return fault.Wrap(fault.Unavailable, err, "the keys cannot be made at the moment: try again")
+		return fault.New(fault.Unavailable, "the keys cannot be made at the moment: try again") // the log says why
 	}
 	chosen := []docsign.Certificate{}
 	for _, c := range all {

@@ -262,8 +262,10 @@ func (h *handler) noRoute(w http.ResponseWriter, r *http.Request) {
 		first, _, nested := strings.Cut(rest, "/")
 		if k := kindNamed(first); k != nil {
 			message = "resources of this kind are /v1/" + k.path()
+		} else if names := topNames(); nested && slices.Contains(names, first) {
+			message = "there is no /v1/" + rest + ": GET /v1/openapi.json describes what there is"
 		} else if !nested || first != "" {
-			message = "there is no /v1/" + first + config.Suggest(first, topNames())
+			message = "there is no /v1/" + first + config.Suggest(first, names)
 		}
 	}
 	if len(message) > 400 {

@@ -266,7 +266,7 @@ func (h *Hardener) complete(ctx context.Context, m *state.Hardened) {
 	}
 	// A tracer may have named the process since.
 	if found, err := h.cfg.Rejecters(m.Instance, m.Since); err == nil && len(found) > 0 {
-		m.Callers = append(found[:len(found):len(found)], missing(m.Callers, found)...)
+		m.Callers = slices.Concat(found, missing(m.Callers, found))
 	}
 }
 

@@ -27,17 +27,17 @@ func (h *Hardener) Wake() {
 // Reported tells of rejections of instances that were counted. It does not
 // block.
 func (h *Hardener) Reported(rejected map[string]uint64) {
-	any := false
+	told := false
 	h.mu.Lock()
 	for id, n := range rejected {
 		if _, ok := h.watched[id]; ok && n > 0 {
 			h.live[id] += n
 			h.dirty[id] = true
-			any = true
+			told = true
 		}
 	}
 	h.mu.Unlock()
-	if any {
+	if told {
 		h.Wake()
 	}
 }
@@ -91,7 +91,8 @@ func (h *Hardener) stepOne(ctx context.Context, r state.Hardening, every bool, d
 	var failed error
 	heard := h.hearing(ctx)
 	for _, m := range members {
-		if m.State != state.HardenedWatched && !(m.State == state.HardenedKept && r.State == state.HardeningAborted) {
+		back := m.State == state.HardenedKept && r.State == state.HardeningAborted
+		if m.State != state.HardenedWatched && !back {
 			continue
 		}
 		h.watch(m)
@@ -384,14 +385,15 @@ const hardeningLife = 90 * 24 * time.Hour
 
 // sweepHardenings forgets the oldest guarded switch that is over for long.
 func (c *Control) sweepHardenings(tx *state.Tx, now time.Time) {
-	for _, r := range c.db.Hardenings.All(func(r *state.Hardening) bool { return !r.Ended.IsZero() && now.Sub(r.Ended) > hardeningLife }) {
-		left := c.db.Hardened.All(func(m *state.Hardened) bool { return m.Hardening == r.ID })
-		for _, m := range left[:min(perCommit, len(left))] {
-			state.Remove(tx, c.db.Hardened, m.Key())
-		}
-		if len(left) <= perCommit {
-			state.Remove(tx, c.db.Hardenings, r.ID)
-		}
+	over := c.db.Hardenings.All(func(r *state.Hardening) bool { return !r.Ended.IsZero() && now.Sub(r.Ended) > hardeningLife })
+	if len(over) == 0 {
 		return
+	}
+	left := c.db.Hardened.All(func(m *state.Hardened) bool { return m.Hardening == over[0].ID })
+	for _, m := range left[:min(perCommit, len(left))] {
+		state.Remove(tx, c.db.Hardened, m.Key())
+	}
+	if len(left) <= perCommit {
+		state.Remove(tx, c.db.Hardenings, over[0].ID)
 	}
 }

@@ -44,9 +44,13 @@ func (c *Control) serializeAddresses(tx *state.Tx, of ...*instance.Instance) err
 	return nil
 }
 
-// addresses are what is taken in a network while one change is made.
+// addresses are what is taken in a network while one change is made: what
+// instances hold, and beside that what network interfaces hold that no instance
+// has, and what the change itself takes and frees.
 type addresses struct {
-	taken    map[netip.Addr]string // and by which instance or interface
+	held     state.Held
+	freed    map[netip.Addr]bool
+	taken    map[netip.Addr]string // and by which interface
 	prefixes []netip.Prefix        // delegated to interfaces
 }
 
@@ -58,36 +62,21 @@ func (c *Control) addresses(tx *state.Tx, dialect, network string) (*addresses, 
 	if err := c.serialize(tx, "addresses", dialect, network); err != nil {
 		return nil, err
 	}
-	a := &addresses{taken: map[netip.Addr]string{}}
-	c.db.Instances.All(func(in *state.Instance) bool {
-		if in.Spec.Dialect == dialect && cmp.Or(in.Spec.Network, defaultNetwork) == network && alive(in) {
-			a.hold(&in.Spec)
-		}
-		return false
-	})
+	a := &addresses{held: c.db.Held(dialect, network), freed: map[netip.Addr]bool{}, taken: map[netip.Addr]string{}}
 	// Whether one is free is another question to the state, not to be asked
 	// while the state is read.
 	for _, r := range c.db.Interfaces.All(func(r *state.Interface) bool {
 		return r.Dialect == dialect && cmp.Or(r.Network, defaultNetwork) == network
 	}) {
 		if c.isFree(r) {
-			a.holdInterface(r.Spec.ID, &r.Spec)
+			a.hold(r.Spec.ID, &r.Spec)
 		}
 	}
 	return a, nil
 }
 
-// hold takes everything that an instance has.
-func (a *addresses) hold(in *instance.Instance) {
-	for _, source := range in.Sources {
-		a.taken[source] = in.ID
-	}
-	for i := range in.Interfaces {
-		a.holdInterface(in.ID, &in.Interfaces[i])
-	}
-}
-
-func (a *addresses) holdInterface(holder string, f *instance.Interface) {
+// hold takes everything that an interface has.
+func (a *addresses) hold(holder string, f *instance.Interface) {
 	for _, list := range [][]netip.Addr{f.IPv4, f.IPv6} {
 		for _, address := range list {
 			a.taken[address] = holder
@@ -100,7 +89,14 @@ func (a *addresses) holdInterface(holder string, f *instance.Interface) {
 }
 
 func (a *addresses) isTaken(address netip.Addr) bool {
-	return a.taken[address] != "" || slices.ContainsFunc(a.prefixes, func(p netip.Prefix) bool { return p.Contains(address) })
+	return a.taken[address] != "" || a.held.Has(address) && !a.freed[address] || a.held.Covers(address) ||
+		slices.ContainsFunc(a.prefixes, func(p netip.Prefix) bool { return p.Contains(address) })
+}
+
+// free gives back an address that an instance has, or an interface.
+func (a *addresses) free(address netip.Addr) {
+	delete(a.taken, address)
+	a.freed[address] = true
 }
 
 // take takes one address.
@@ -120,6 +116,9 @@ func (a *addresses) pick(from netip.Prefix, reserved int, holder string) (netip.
 		address = address.Next()
 	}
 	last := lastAddress(from)
+	if len(a.freed) == 0 {
+		address = a.held.Free(from, address)
+	}
 	for ; from.Contains(address); address = address.Next() {
 		if address == last && address.Is4() && from.Bits() < 31 {
 			break // the broadcast address
@@ -150,7 +149,7 @@ func (a *addresses) overlaps(p netip.Prefix) bool {
 			return true
 		}
 	}
-	return false
+	return a.held.Overlaps(p, func(address netip.Addr) bool { return a.freed[address] })
 }
 
 // mostBlocks bounds the search for a free block.

@@ -63,7 +63,7 @@ func (c *Control) takeAway(tx *state.Tx, caller Caller, id string, wanted []neti
 			return err
 		}
 		for _, address := range lost {
-			delete(taken.taken, address)
+			taken.free(address)
 		}
 	}
 	return nil

@@ -18,6 +18,7 @@ import (
 const (
 	CredentialsPath = "/feed/v1/credentials"
 	SignaturePath   = "/feed/v1/signature"
+	UsagePath       = "/feed/v1/usage"
 )
 
 // CredentialsCall asks for credentials of the role of an instance; the answer is
@@ -67,6 +68,12 @@ func (c *Calls) Credentials(ctx context.Context, ask CredentialsCall) (*instance
 func (c *Calls) Sign(ctx context.Context, ask SignatureCall) (SignatureReply, error) {
 	var s SignatureReply
 	return s, c.post(ctx, SignaturePath, ask, &s)
+}
+
+// Usage reports what a node has counted: a series.Report. It may be sent again.
+func (c *Calls) Usage(ctx context.Context, report any) error {
+	var taken struct{}
+	return c.post(ctx, UsagePath, report, &taken)
 }
 
 // maxReply bounds an answer in bytes.

@@ -9,13 +9,18 @@ import (
 	"openimds/internal/identify"
 )
 
-func claim(network, addr, id string) identify.Claim[string] {
-	return identify.Claim[string]{
-		Scope: identify.Scope{Dialect: "ec2", Network: network}, Address: netip.MustParseAddr(addr), ID: id, Target: id,
+// name is a target.
+type name string
+
+func (n name) ID() string { return string(n) }
+
+func claim(network, addr string, id name) identify.Claim[name] {
+	return identify.Claim[name]{
+		Scope: identify.Scope{Dialect: "ec2", Network: network}, Address: netip.MustParseAddr(addr), Target: id,
 	}
 }
 
-func set(d *identify.Directory[string], claims ...identify.Claim[string]) error {
+func set(d *identify.Directory[name], claims ...identify.Claim[name]) error {
 	p, err := d.Plan(claims)
 	if err == nil {
 		p.Apply()
@@ -24,7 +29,7 @@ func set(d *identify.Directory[string], claims ...identify.Claim[string]) error 
 }
 
 func TestFind(t *testing.T) {
-	var d identify.Directory[string]
+	var d identify.Directory[name]
 	a := d.Table(identify.Scope{Dialect: "ec2", Network: "a"})
 	if _, ok := a.Find(netip.MustParseAddr("10.0.0.1")); ok {
 		t.Error("an empty table finds somebody")
@@ -34,7 +39,7 @@ func TestFind(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for addr, want := range map[string]string{
+	for addr, want := range map[string]name{
 		"10.0.0.1": "i-1", "::ffff:10.0.0.1": "i-1", "2001:db8::1": "i-1", "2001:db8::1%eth0": "i-1", "10.0.0.2": "",
 	} {
 		if got, _ := a.Find(netip.MustParseAddr(addr)); got != want {
@@ -56,7 +61,7 @@ func TestFind(t *testing.T) {
 }
 
 func TestConflict(t *testing.T) {
-	var d identify.Directory[string]
+	var d identify.Directory[name]
 	if err := set(&d, claim("a", "10.0.0.1", "i-1")); err != nil {
 		t.Fatal(err)
 	}

@@ -14,6 +14,7 @@ import (
 
 // guest is what the node keeps of an instance while its snapshots come and go.
 type guest struct {
+	id      string
 	snap    atomic.Pointer[snapshot] // never nil once the guest can be found
 	keys    *token.Keys
 	limiter throttle.Limiter
@@ -25,9 +26,12 @@ type guest struct {
 	creds   item.Credentials // nil: there are none but those of the snapshot
 }
 
+// ID implements identify.Target.
+func (g *guest) ID() string { return g.id }
+
 // newGuest returns the guest of an instance, without a snapshot.
 func (n *Node) newGuest(id string) *guest {
-	g := &guest{keys: n.cfg.Keys(id)}
+	g := &guest{id: id, keys: n.cfg.Keys(id)}
 	if n.cfg.Credentials != nil {
 		g.creds = n.cfg.Credentials(id)
 	}

@@ -9,11 +9,15 @@ import (
 )
 
 // appendClaims appends where an instance calls from: addresses in its network,
-// and addresses on interfaces of the host (SEC-61).
+// and addresses on interfaces of the host (SEC-61). Only a running instance is
+// answered.
 func appendClaims(claims []identify.Claim[*guest], in *instance.Instance, g *guest) []identify.Claim[*guest] {
+	if in.State != "running" && in.State != "" {
+		return claims
+	}
 	scope := identify.Scope{Dialect: in.Dialect, Network: in.Network}
 	for _, a := range in.Addresses() {
-		claims = append(claims, identify.Claim[*guest]{Scope: scope, Address: a, ID: in.ID, Target: g})
+		claims = append(claims, identify.Claim[*guest]{Scope: scope, Address: a, Target: g})
 	}
 	for i := range in.Interfaces {
 		f := &in.Interfaces[i]
@@ -22,7 +26,7 @@ func appendClaims(claims []identify.Claim[*guest], in *instance.Instance, g *gue
 		}
 		scope := scopeOf(in.Dialect, netenv.Place{Namespace: f.Attachment.Namespace, Interface: f.Attachment.Interface}.Clean())
 		for _, a := range f.Callers() {
-			claims = append(claims, identify.Claim[*guest]{Scope: scope, Address: a, ID: in.ID, Network: in.Network, Target: g})
+			claims = append(claims, identify.Claim[*guest]{Scope: scope, Address: a, Network: in.Network, Target: g})
 		}
 	}
 	return claims

@@ -10,7 +10,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"maps"
 	"net"
 	"reflect"
 	"slices"
@@ -154,7 +153,7 @@ func New(cfg Config) *Node {
 		n.services = append(n.services, s)
 	}
 	n.server = wire.NewServer(wire.Config{
-		Handler: pipeline{n}, Logger: cfg.Logger, HeaderTimeout: cfg.HeaderTimeout, IdleTimeout: cfg.IdleTimeout, MaxConns: cfg.Connections,
+		Handler: pipeline{n}, Portable: true, Logger: cfg.Logger, HeaderTimeout: cfg.HeaderTimeout, IdleTimeout: cfg.IdleTimeout, MaxConns: cfg.Connections,
 	})
 	return n
 }
@@ -181,37 +180,68 @@ func (n *Node) Set(instances []*instance.Instance) error {
 }
 
 // Update is Set for a few: put replaces or adds instances, removed takes some
-// away by identifier. What it costs does not grow with the number of instances
-// unless an address or a state changes.
+// away by identifier. What it costs does not grow with the number of
+// instances.
 func (n *Node) Update(put []*instance.Instance, removed []string) error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	same := len(removed) == 0
-	for _, in := range put {
-		g := n.guests[in.ID]
-		same = same && g != nil && sameCaller(g.snap.Load().in, in)
-	}
-	if same {
-		for _, in := range put {
-			svc, err := n.service(in.Dialect)
-			if err != nil {
-				return fmt.Errorf("instance %s: %w", in.ID, err)
-			}
-			n.guests[in.ID].snap.Store(newSnapshot(in, svc.Dialect, n.cfg.Now()))
-		}
-		return nil
-	}
-	next := make(map[string]*instance.Instance, len(n.guests)+len(put))
-	for id, g := range n.guests {
-		next[id] = g.snap.Load().in
-	}
+	next := make(map[string]*instance.Instance, len(put)+len(removed))
 	for _, in := range put {
 		next[in.ID] = in
 	}
 	for _, id := range removed {
-		delete(next, id)
+		next[id] = nil
 	}
-	return n.set(slices.Collect(maps.Values(next)))
+	changed := make(map[*guest]*snapshot, len(next)) // nil: it is no longer served
+	var gone, come []identify.Claim[*guest]
+	now := n.cfg.Now()
+	for id, in := range next {
+		g := n.guests[id]
+		var was *instance.Instance
+		if g != nil {
+			was = g.snap.Load().in
+		}
+		if in == nil {
+			if g != nil {
+				gone, changed[g] = appendClaims(gone, was, g), nil
+			}
+			continue
+		}
+		svc, err := n.service(in.Dialect)
+		if err != nil {
+			return fmt.Errorf("instance %s: %w", id, err)
+		}
+		if g == nil {
+			g = n.newGuest(id)
+		}
+		changed[g] = newSnapshot(in, svc.Dialect, now)
+		if was == nil || !sameCaller(was, in) {
+			if was != nil {
+				gone = appendClaims(gone, was, g)
+			}
+			come = appendClaims(come, in, g)
+		}
+	}
+	plan, err := n.caller.Change(gone, come)
+	if err != nil {
+		return err
+	}
+	// A new guest has its snapshot before it can be found.
+	for g, snap := range changed {
+		if snap != nil {
+			g.snap.Store(snap)
+		}
+	}
+	plan.Apply()
+	for g, snap := range changed {
+		if snap != nil {
+			n.guests[g.id] = g
+			continue
+		}
+		n.depart(n.activity(g.id, g))
+		delete(n.guests, g.id)
+	}
+	return nil
 }
 
 // sameCaller reports whether two snapshots of an instance are found in the
@@ -241,9 +271,6 @@ func (n *Node) set(instances []*instance.Instance) error {
 		next[in.ID] = g
 		if old := g.snap.Load(); old == nil || !reflect.DeepEqual(old.in, in) {
 			fresh[g] = newSnapshot(in, svc.Dialect, now)
-		}
-		if in.State != "running" && in.State != "" {
-			continue // only a running instance is answered
 		}
 		claims = appendClaims(claims, in, g)
 	}

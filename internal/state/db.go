@@ -40,6 +40,8 @@ type DB struct {
 	Hardenings *Table[Hardening]
 	Hardened   *Table[Hardened]
 
+	held holdings // addresses of instances
+
 	schema *Table[schemaRecord]
 	store  store.Store
 	log    *slog.Logger
@@ -277,17 +279,23 @@ func (db *DB) put(all []applied, revision uint64, whole bool) {
 		}
 	}
 	db.mu.Lock()
+	db.held.mu.Lock()
 	if whole {
 		for _, t := range db.tables {
 			t.clear()
 		}
+		db.held.clear()
 	}
 	for _, a := range all {
 		if a.t == nil {
 			continue
 		}
+		if in, ok := a.record.(*Instance); ok {
+			db.held.replace(db.Instances.rows[a.key].record, in)
+		}
 		a.t.set(a.key, a.record, a.modified)
 	}
+	db.held.mu.Unlock()
 	told, toldSessions := db.told, db.toldSessions
 	db.mu.Unlock()
 	if change.All || len(change.Put)+len(change.Removed) > 0 {

@@ -109,6 +109,8 @@ var wordings = map[control.Reason]wording{
 	control.SessionRevoked:      {http.StatusUnauthorized, "AuthFailure", "AWS was not able to validate the provided access credentials"},
 	control.PolicyTooLarge:      {0, "PackedPolicyTooLarge", "The policy is too large."},
 	control.PolicyMalformed:     {0, "MalformedPolicyDocument", "The policy is not in the correct format."},
+	control.AlarmNotFound:       {0, "ResourceNotFound", "The alarm '{s}' does not exist"}, // of another API
+	control.TooManyAlarms:       {0, "LimitExceeded", "The quota for alarms has been reached."},
 	control.Unavailable:         {http.StatusServiceUnavailable, "Unavailable", "The service is unavailable. Please try again shortly."},
 }
 

@@ -92,6 +92,8 @@ var reasons = map[control.Reason]wireError{
 	control.SessionRevoked:      {400, "InvalidSecurityToken.Malformed", "Specified SecurityToken is malformed."},
 	control.PolicyTooLarge:      {400, "InvalidParameter.PolicyGrammar", "The parameter Policy is too large."},
 	control.PolicyMalformed:     {400, "InvalidParameter.PolicyGrammar", "The parameter Policy has not passed grammar check."},
+	control.AlarmNotFound:       {404, "ResourceNotFound", "The specified resource is not found."}, // of another API
+	control.TooManyAlarms:       {402, "LimitExceeded", "The quota for this customer had been reached."},
 	control.Unavailable:         {503, "ServiceUnavailable", "The request has failed due to a temporary failure of the server."},
 }
 

@@ -13,6 +13,7 @@ import (
 	"openimds/internal/fault"
 	"openimds/internal/feed"
 	"openimds/internal/instance"
+	"openimds/internal/usage/series"
 )
 
 // Signer signs identity documents; see node.Signer.
@@ -43,15 +44,25 @@ func (h *Hub) Handler() http.Handler {
 	mux.Handle(feed.Path, h)
 	mux.HandleFunc("POST "+feed.CredentialsPath, answer(h, h.credentials))
 	mux.HandleFunc("POST "+feed.SignaturePath, answer(h, h.signature))
+	mux.HandleFunc("POST "+feed.UsagePath, answerUpTo(h, maxUsage, h.usage))
 	return mux
 }
 
 // maxCall bounds what a node asks, in bytes.
 const maxCall = 64 << 10
 
+// maxUsage bounds a usage report, in bytes: that of ten thousand instances has
+// some megabytes.
+const maxUsage = 16 << 20
+
 // answer makes a handler of a function of a call: who asks, what is asked, the
 // answer or the refusal.
 func answer[In, Out any](h *Hub, serve func(ctx context.Context, node string, in In) (Out, error)) http.HandlerFunc {
+	return answerUpTo(h, maxCall, serve)
+}
+
+// answerUpTo is answer for calls of another size.
+func answerUpTo[In, Out any](h *Hub, most int64, serve func(ctx context.Context, node string, in In) (Out, error)) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		node, err := NodeName(r)
 		if err != nil {
@@ -59,7 +70,7 @@ func answer[In, Out any](h *Hub, serve func(ctx context.Context, node string, in
 			return
 		}
 		var in In
-		body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxCall))
+		body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, most))
 		if err == nil {
 			err = json.Unmarshal(body, &in)
 		}
@@ -106,6 +117,14 @@ func (h *Hub) credentials(_ context.Context, node string, ask feed.CredentialsCa
 		return nil, fault.New(fault.NotFound, "there are no credentials here")
 	}
 	return h.cfg.Credentials(in, ask.Delivery)
+}
+
+// usage takes what a node has counted.
+func (h *Hub) usage(ctx context.Context, node string, report series.Report) (struct{}, error) {
+	if h.cfg.Usage == nil {
+		return struct{}{}, fault.New(fault.Invalid, "usage is not kept here") // so that it does not wait for ever
+	}
+	return struct{}{}, h.cfg.Usage(ctx, node, report)
 }
 
 // signature signs what is the document of one of the node's instances, and

@@ -4,6 +4,7 @@
 package hub
 
 import (
+	"context"
 	"log/slog"
 	"slices"
 	"sync"
@@ -13,6 +14,7 @@ import (
 	"openimds/internal/instance"
 	"openimds/internal/state"
 	"openimds/internal/token"
+	"openimds/internal/usage/series"
 )
 
 // Config is what a Hub is made of. DB and Lease are required.
@@ -27,6 +29,8 @@ type Config struct {
 	// Signer, where set, signs identity documents, and Document makes that of an instance as it is now, without an audience.
 	Signer   Signer
 	Document func(in *instance.Instance) []byte
+	// Usage, where set, takes what a node has counted; when it returns nil, it is kept.
+	Usage func(ctx context.Context, node string, report series.Report) error
 	// History is how many changes are remembered for each node, so that it can go on where it was; 4096 by default.
 	History int
 	// Heartbeat is how often a stream says something in any case; 10 s by default.

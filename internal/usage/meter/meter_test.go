@@ -67,6 +67,8 @@ func (w *world) record(_ context.Context, r series.Report) error {
 
 // total adds up what was reported of an instance, each report once.
 func (w *world) total(id string) (c series.Counts) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	seen := map[string]map[uint64]bool{}
 	for _, r := range w.got {
 		if seen[r.Boot] == nil {
@@ -247,7 +249,10 @@ func TestNudge(t *testing.T) {
 			refuse("i-1")
 			time.Sleep(100 * time.Millisecond)
 		}
-		if n := len(w.got); n > 12 {
+		w.mu.Lock()
+		n := len(w.got)
+		w.mu.Unlock()
+		if n > 12 {
 			t.Errorf("%d reports", n)
 		}
 		refuse("i-2")

@@ -53,8 +53,8 @@ type putMetricAlarmInput struct {
 	ComparisonOperator               string
 	TreatMissingData                 string
 	EvaluateLowSampleCountPercentile string
-	ThresholdMetricId                string //nolint:staticcheck // name of the wire
-	Metrics                          []struct{ Id string }
+	ThresholdMetricId                string     //nolint:staticcheck // name of the wire
+	Metrics                          []struct{} // any is too many
 	EvaluationCriteria               *struct{}
 	EvaluationInterval               *int
 	Tags                             []tag

@@ -34,8 +34,7 @@ func decodeStruct(m map[string]any, path string, to reflect.Value) error {
 
 func decodeValue(v any, path string, to reflect.Value) error {
 	wrong := malformed("The member %s has a value of another type than its own.", path)
-	switch to.Interface().(type) {
-	case time.Time:
+	if _, is := to.Interface().(time.Time); is {
 		t, ok := timeOf(v)
 		if !ok {
 			return wrong

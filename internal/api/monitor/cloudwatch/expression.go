@@ -307,23 +307,23 @@ func parseTerm(s *parser) (func(Metric) bool, error) {
 		}
 		values = append(values, v)
 	}
-	any := func(text string) bool {
-		return slices.ContainsFunc(values, func(is func(string) bool) bool { return is(text) })
+	is := func(text string) bool {
+		return slices.ContainsFunc(values, func(v func(string) bool) bool { return v(text) })
 	}
 	switch name {
 	case "":
 		return func(m Metric) bool {
 			id, _ := m.instance()
-			return any(m.MetricName) || any(id) || any(m.Namespace)
+			return is(m.MetricName) || is(id) || is(m.Namespace)
 		}, nil
 	case "MetricName":
-		return func(m Metric) bool { return any(m.MetricName) }, nil
+		return func(m Metric) bool { return is(m.MetricName) }, nil
 	case "Namespace":
-		return func(m Metric) bool { return any(m.Namespace) }, nil
+		return func(m Metric) bool { return is(m.Namespace) }, nil
 	case dimension:
 		return func(m Metric) bool {
 			id, _ := m.instance()
-			return any(id)
+			return is(id)
 		}, nil
 	}
 	return func(Metric) bool { return false }, nil // a dimension that no metric has

@@ -156,8 +156,8 @@ func (g *tapGuest) boot(t *testing.T, host *testnet.Namespace, qemu []string, im
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
 	began := time.Now()
-	args := append(qemu[1:len(qemu):len(qemu)], "-initrd", image,
-		"-netdev", "tap,id=n0,ifname="+g.tap+",script=no,downscript=no", "-device", "virtio-net-pci,romfile=,netdev=n0,mac="+g.mac)
+	args := slices.Concat(qemu[1:], []string{"-initrd", image,
+		"-netdev", "tap,id=n0,ifname=" + g.tap + ",script=no,downscript=no", "-device", "virtio-net-pci,romfile=,netdev=n0,mac=" + g.mac})
 	console, err := host.Exec(ctx, nil, qemu[0], args...)
 	if err != nil {
 		t.Errorf("%s: QEMU: %v:\n%s", g.tap, err, console)

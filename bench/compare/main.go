@@ -124,13 +124,13 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	return nil
 }
 
-// others returns the end of a report, which bench/control has written.
+// others returns the end of a report, which others have written.
 func others(path string) string {
 	text, err := os.ReadFile(path)
 	if err != nil {
 		return ""
 	}
-	if at := strings.Index(string(text), "<!-- Written by bench/control "); at >= 0 {
+	if at := strings.Index(string(text), "<!-- Written by "); at >= 0 {
 		return "\n" + string(text[at:])
 	}
 	return ""

@@ -21,6 +21,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"openimds/bench/section"
 )
 
 // limit is how long all of it may take.
@@ -73,7 +75,7 @@ func run(ctx context.Context, o options) error {
 	if err != nil {
 		return err
 	}
-	return report(o.out, section(o, size, all, described.times))
+	return section.Put(o.out, "bench/control", results(o, size, all, described.times), os.Stdout)
 }
 
 // sample is one start.
@@ -225,17 +227,14 @@ func quantile(values []float64, share float64) float64 {
 	return sorted[min(len(sorted)-1, int(share*float64(len(sorted))))]
 }
 
-// begin starts the section of the report; what another program writes stands
-// before it.
-const begin = "<!-- Written by bench/control from here on. -->\n"
-
-func section(o options, size int64, starts []sample, times map[string][]float64) string {
+// results is the section of the report.
+func results(o options, size int64, starts []sample, times map[string][]float64) string {
 	var ready, work, memory, others []float64
 	for _, m := range starts {
 		ready, work, memory, others = append(ready, m.ready), append(work, m.work), append(memory, m.memory), append(others, m.others)
 	}
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s\n# What a control plane takes\n\n", begin)
+	b.WriteString("# What a control plane takes\n\n")
 	fmt.Fprintf(&b, "`imds serve` with %d instances in its store (%d MiB), on %d cores, Go %s, %s. ",
 		o.instances, size>>20, runtime.NumCPU(), strings.TrimPrefix(runtime.Version(), "go"), time.Now().Format(time.DateOnly))
 	fmt.Fprintf(&b, "A start is from exec to `ready`, when all instances are answered and the APIs accept; %d of them, the quietest, with the file in the page cache; "+
@@ -264,18 +263,4 @@ func section(o options, size int64, starts []sample, times map[string][]float64)
 	row("", "start, time of all processors", "s", work, 0, 0)
 	row("", "most memory held", "MiB", memory, 0, 0)
 	return b.String()
-}
-
-// report replaces the section in a file.
-func report(path, section string) error {
-	if path == "-" {
-		_, err := fmt.Print(section)
-		return err
-	}
-	text, err := os.ReadFile(path)
-	if err != nil {
-		return err
-	}
-	before, _, _ := strings.Cut(string(text), begin)
-	return os.WriteFile(path, []byte(strings.TrimRight(before, "\n")+"\n\n"+section), 0o644)
 }

@@ -5,6 +5,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"os"
 	"regexp"
@@ -14,6 +15,7 @@ import (
 
 	"openimds/internal/api/sigv4"
 	"openimds/internal/audit"
+	"openimds/internal/config"
 )
 
 // ec2api calls the EC2 API of a running program.
@@ -153,5 +155,37 @@ func TestFileAndAPI(t *testing.T) {
 	})
 	if status, _ := get(t, "127.0.0.2", "GET", "http://"+p.addr["ec2"]+"/latest/meta-data/"); status != http.StatusUnauthorized {
 		t.Errorf("what the API set is gone: %d", status)
+	}
+}
+
+// Settings reach the control plane: an image that is not known to live with
+// tokens, launched with tokens required, and public addresses for who asks.
+func TestLaunchSettings(t *testing.T) {
+	path := t.TempDir() + "/settings.yaml"
+	writeFile(t, path, "security: {ecsAnyImage: true}\n")
+	for _, tc := range []struct {
+		args []string
+		want int
+	}{{nil, http.StatusBadRequest}, {[]string{"--config", path}, http.StatusOK}} {
+		p := startDev(t, tc.args...)
+		ecs := ecsClient{http.DefaultClient, p.addr["control"], new(nonces)}
+		for _, image := range []string{"imdsdev_2_x64_20G.vhd", "imdsdev_win_x64_40G.vhd"} {
+			status, err := ecs.call(t.Context(), nil, "RunInstances", "ImageId", image, "InstanceType", "ecs.g7.large", "HttpTokens", "required")
+			if err != nil || status != tc.want {
+				t.Errorf("%v, %s: %d, %v, want %d", tc.args, image, status, err, tc.want)
+			}
+		}
+		block := devPlaces()["ec2"].Public
+		_, text := ec2api(t, p, http.DefaultClient, "Action", "RunInstances", "ImageId", "ami-0fedcba9876543210", "InstanceType", "t3.micro", "MinCount", "1", "MaxCount", "1",
+			"NetworkInterface.1.DeviceIndex", "0", "NetworkInterface.1.AssociatePublicIpAddress", "true")
+		got := regexp.MustCompile(`<publicIp>([0-9.]+)</publicIp>`).FindStringSubmatch(text)
+		if got == nil || !block.Contains(netip.MustParseAddr(got[1])) {
+			t.Errorf("%q is not of %v: %s", got, block, text)
+		}
+		p.end()
+	}
+	at := &config.Place{Public: netip.MustParsePrefix("192.0.2.0/24"), Sources: loopback}
+	if got := placesOf(config.Places{ECS: at})["ecs"]; got.Public != at.Public || got.Sources != at.Sources {
+		t.Errorf("the settings of imds serve become %+v", got)
 	}
 }

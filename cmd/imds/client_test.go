@@ -152,7 +152,7 @@ func TestClientMistakes(t *testing.T) {
 		{other.URL, "get polices", exitUsage, "did you mean policies?"},
 		{other.URL, "get secrets", exitUsage, "the kinds are instances, images"},
 		{other.URL, "get instances i-1 --tag a=b", exitUsage, "contradict"},
-		{other.URL, "get instances -o jsn", exitUsage, "did you mean json?"},
+		{other.URL, "get instances -o jsn", exitUsage, "expected table, json or yaml"},
 		{other.URL, "delete instances", exitUsage, "give a name"},
 		{other.URL, "describe", exitUsage, "say which kind"},
 		{other.URL, "apply", exitUsage, "say which file"},

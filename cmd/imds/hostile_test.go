@@ -137,6 +137,9 @@ func TestTokenOverBothFamilies(t *testing.T) {
 	if status, _ := get(t, "127.0.0.1", "GET", url, "X-aws-ec2-metadata-token", tok); status != 200 {
 		t.Errorf("after the switch the token gets %d", status)
 	}
+	if code := v4.end(); code != 0 {
+		t.Fatalf("exit code %d", code)
+	}
 	v6 := startDev(t, "--instances", dir+"/i.yaml", "--state", dir+"/state", "--ec2", "[::1]:0")
 	if status, _ := get(t, "::1", "GET", "http://"+v6.addr["ec2"]+"/latest/meta-data/", "X-aws-ec2-metadata-token", tok); status != 200 {
 		t.Errorf("over IPv6 the token gets %d", status)

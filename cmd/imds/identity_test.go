@@ -17,7 +17,7 @@ func TestServeIdentity(t *testing.T) {
 	h := newHost(t)
 	ask := func(p *process, more ...string) string {
 		t.Helper()
-		return h.run(t, 0, append([]string{"identity", "certificates", "--control", "http://" + p.addr["control"]}, more...)...)
+		return h.run(t, 0, append([]string{"identity", "certificates", "--server", "http://" + p.addr["control"]}, more...)...)
 	}
 	p := h.start(t)
 	before := ask(p)

@@ -75,10 +75,11 @@ type caller[T Target] struct {
 	target  T
 }
 
-// listSize is how many addresses are in a list at most. partSize is how many a part has, on average,
-// when it is new; it may have twice as many before all are parted anew.
+// listSize is how many addresses are in a list at most. partSize is how many a
+// part has, on average, when it is new; it may have twice as many before all
+// are parted anew.
 const (
-	listSize = 4
+	listSize = 8
 	partSize = 64
 )
 

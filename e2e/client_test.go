@@ -223,11 +223,11 @@ func (s pagingScript) wait(state string, params values) error {
 }
 
 // TestNPMLock: the list of the clients for Node.js pins each by its hash and
-// names no other host than npm's registry.
+// names no host.
 func TestNPMLock(t *testing.T) {
 	text := check[[]byte](t)(os.ReadFile("testdata/npm/package-lock.json"))
 	for _, host := range regexp.MustCompile(`https?://[^/"]*`).FindAllString(string(text), -1) {
-		equal(t, "host", host, "https://registry.npmjs.org")
+		t.Errorf("it names the host %s: npm's own setting says where it is", host)
 	}
 	var lock struct {
 		Packages map[string]struct{ Integrity string }

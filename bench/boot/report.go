@@ -31,7 +31,7 @@ type report struct {
 func (r *report) write(o options) error {
 	var b strings.Builder
 	p := func(format string, args ...any) { fmt.Fprintf(&b, format, args...) }
-	p("# What the guests of a host take\n\nOn %d cores, Go %s, %s.\n\n", runtime.NumCPU(), strings.TrimPrefix(runtime.Version(), "go"), time.Now().UTC().Format(time.DateOnly))
+	p("# What the guests of a host take\n\nGo %s, %s.\n\n", strings.TrimPrefix(runtime.Version(), "go"), time.Now().UTC().Format(time.DateOnly))
 	p("| target | what | | at most | |\n|---|---|--:|--:|---|\n")
 	row := func(target, what, unit string, value, most float64) {
 		verdict, bound := "", ""
@@ -48,33 +48,27 @@ func (r *report) write(o options) error {
 	row("P6", fmt.Sprintf("opening a listener, %d in %d namespaces", r.listeners.count, r.listeners.spaces), "µs", r.listeners.time, mostListenerTime)
 	row("P6", "memory of a listener", "KiB", r.listeners.memory/1024, mostListenerMemory/1024)
 
-	cpu := func(s storm) float64 { return s.cpu }
-	took := func(s storm) float64 { return s.took }
-	base := median(r.boot.nginx, cpu)
-	var ratios []float64
-	for i, s := range r.boot.again {
-		ratios = append(ratios, s.cpu/r.boot.nginx[i].cpu)
+	all := r.boot.rounds
+	of := func(value func(round) float64) []float64 {
+		values := make([]float64, len(all))
+		for i, one := range all {
+			values[i] = value(one)
+		}
+		slices.Sort(values)
+		return values
 	}
-	slices.Sort(ratios)
-	ratio := ratios[len(ratios)/2]
-	row("P7", fmt.Sprintf("boot of %d at once, processor time against nginx", o.booting), "×", ratio, mostBoot)
-	row("", "the very first boot, which signs two documents for each", "×", r.boot.first.cpu/base, 0)
+	median := func(value func(round) float64) float64 { return of(value)[len(all)/2] }
+	nginx := median(func(r round) float64 { return r.nginx.cpu })
+	row("P7", fmt.Sprintf("boot of %d at once, processor time against nginx", o.booting), "×", median(round.ratio), mostBoot)
+	row("", "the very first boot, which signs two documents for each", "×", r.boot.first.cpu/nginx, 0)
 
+	ratios, others := of(round.ratio), of(round.others)
 	p("\nBoots: each guest sends the %d requests that cloud-init sends, each on a connection of its own, one after the other; all\n", r.boot.requests)
-	p("guests at once, %d times with each server, in turn. Server on one core, guests on the other; ratios are of boots of one round\n", len(ratios))
-	p("(%.2f–%.2f), the first boot is against the median of nginx.\n\n", ratios[0], ratios[len(ratios)-1])
+	p("guests at once, with each server in turn. Server on one core, guests on the other. The %d quietest rounds count (%.2f–%.2f);\n", len(all), ratios[0], ratios[len(all)-1])
+	p("other processes used %.2f–%.2f cores meanwhile. The first boot is against the median of nginx.\n\n", others[0], others[len(all)-1])
 	p("| boot | µs of the processor for a request | seconds for all |\n|---|--:|--:|\n")
-	p("| nginx | %.1f | %.2f |\n", base, median(r.boot.nginx, took))
-	p("| openimds | %.1f | %.2f |\n", median(r.boot.again, cpu), median(r.boot.again, took))
+	p("| nginx | %.1f | %.2f |\n", nginx, median(func(r round) float64 { return r.nginx.took }))
+	p("| openimds | %.1f | %.2f |\n", median(func(r round) float64 { return r.openimds.cpu }), median(func(r round) float64 { return r.openimds.took }))
 	p("| openimds, the very first | %.1f | %.2f |\n", r.boot.first.cpu, r.boot.first.took)
 	return section.Put(o.out, "bench/guests", b.String(), os.Stdout)
-}
-
-func median(all []storm, of func(storm) float64) float64 {
-	values := make([]float64, len(all))
-	for i, s := range all {
-		values[i] = of(s)
-	}
-	slices.Sort(values)
-	return values[len(values)/2]
 }

@@ -61,6 +61,7 @@ func TestPackages(t *testing.T) {
 		"imds": {
 			"./usr/bin/imds": "-rwxr-xr-x", "./usr/lib/systemd/system/imds.service": "-rw-r--r--", "./usr/lib/sysusers.d/imds.conf": "-rw-r--r--",
 			"./etc/imds/imds.yaml": "-rw-r--r--", "./usr/share/doc/imds/copyright": "-rw-r--r--", "./usr/share/doc/imds/fleet.md": "-rw-r--r--",
+			"./usr/share/imds/prometheus/openimds.rules.yaml": "-rw-r--r--", "./usr/share/imds/grafana/openimds.json": "-rw-r--r--",
 		},
 	}
 	to := t.TempDir()

@@ -170,10 +170,10 @@ func TestServeRefusesToStart(t *testing.T) {
 	h.run(t, 0, "store", "key", other)
 	replaced("\nkey: "+h.key(), "\nkey: "+other)
 	refused("a key that is not the store's", exitUsage, "give that key too", "olderKeys")
+	// What this start seals anew needs the other key from now on.
 	replaced("\nkey: "+h.key(), "\nkey: "+other+"\nolderKeys: ["+h.key()+"]")
 	h.start(t).signal(t, syscall.SIGTERM)
 
-	replaced()
 	if out := h.run(t, 0, "serve", "-c", h.config, "--check"); !strings.Contains(out, "ok: 2 listeners") {
 		t.Error(out)
 	}

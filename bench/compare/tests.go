@@ -79,8 +79,8 @@ const (
 
 // Targets: a GET against nginx, and other answers against a GET.
 const (
-	mostKept      = 1.15
-	mostNew       = 1.1
+	mostKept      = 0.95
+	mostNew       = 0.55
 	mostPut       = 1.1
 	mostRefused   = 1.0
 	mostThrottled = 0.9

@@ -97,9 +97,10 @@ func TestStory(t *testing.T) {
 			tell(t, ec2Setting, ec2Clients[name], func(c client) cloud { return ec2Cloud{c} }, ec2Chapters)
 		})
 	}
-	for _, name := range slices.Sorted(maps.Keys(ecsClients)) {
+	ofECS := clientsOfECS()
+	for _, name := range slices.Sorted(maps.Keys(ofECS)) {
 		t.Run(name, func(t *testing.T) {
-			tell(t, ecsSetting, ecsClients[name], func(c client) cloud { return ecsCloud{c} }, ecsChapters)
+			tell(t, ecsSetting, ofECS[name], func(c client) cloud { return ecsCloud{c} }, ecsChapters)
 		})
 	}
 }

@@ -61,6 +61,11 @@ type conn struct {
 	rest                           rest
 	step                           func(fd uintptr) bool // readable, bound once
 
+	// short: the last read has left nothing behind it but, perhaps, the
+	// client's end. unsure asks the roster to look for that.
+	short  bool
+	unsure atomic.Bool
+
 	term  atomic.Int64 // a term
 	place int          // in roster.conns; guarded by roster.mu
 }
@@ -105,6 +110,8 @@ func (c *conn) begin() {
 	c.r, c.w = 0, 0
 	c.opened, c.dead, c.prefaced = false, false, false
 	c.inline, c.accepting, c.waits, c.rest = false, false, false, noRest
+	c.short = false
+	c.unsure.Store(false)
 	c.term.Store(0)
 }
 
@@ -276,11 +283,18 @@ func (c *conn) await(missing part) bool {
 
 // readNow is the reading of await where it must not wait.
 func (c *conn) readNow() bool {
+	if c.short && c.phase == idle {
+		// A read would most likely find nothing.
+		c.short, c.waits = false, true
+		c.unsure.Store(true)
+		return false
+	}
 	n, err := c.own.read(c.buf[c.w:])
 	if errors.Is(err, errWait) {
 		c.waits = true
 		return false
 	}
+	c.short = n < len(c.buf)-c.w
 	c.w += n
 	return n > 0
 }

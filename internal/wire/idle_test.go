@@ -30,3 +30,20 @@ func TestManyIdle(t *testing.T) {
 	c.want("200 latest/meta-data")
 	c.wantClosed()
 }
+
+// A client that ends its side right behind its last request is not taken for
+// one that is idle: the end may come with the request, and is told of once.
+func TestEndBehindRequest(t *testing.T) {
+	s, addr := start(t, Config{Handler: &fake{}})
+	for range 300 {
+		c := dial(t, addr)
+		c.send(get())
+		c.want("200 latest/meta-data")
+		c.send(get())
+		if err := c.CloseWrite(); err != nil {
+			t.Fatal(err)
+		}
+		c.want("200 latest/meta-data")
+	}
+	eventually(t, "all are closed", func() bool { return s.Stats().Open == 0 })
+}

@@ -46,6 +46,15 @@ func (c *inlineConn) read(b []byte) (int, error) {
 	}
 }
 
+// ended reports whether the client has ended its side, and nothing that it has
+// sent is left to read. Of a connection that is being closed it may report
+// anything.
+func (c *inlineConn) ended() bool {
+	var b [1]byte
+	n, _, err := syscall.Recvfrom(c.fd, b[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
+	return err == nil && n == 0
+}
+
 // Read is for connections that were handed on.
 func (c *inlineConn) Read(b []byte) (int, error) { return c.file.Read(b) }
 
@@ -160,11 +169,12 @@ func (s *Server) startInline(fd int, a *acceptor) {
 }
 
 // goOn serves a connection that was handed on to its end. It waits within one
-// call of the poller. Each time it reads until there is nothing left: a short
-// read does not tell whether the client's end is behind it.
+// call of the poller, which tells of whatever comes after the read that it
+// follows. What came before the call it does not, so that begins with a read.
 func (c *conn) goOn() {
 	raw, err := c.own.file.SyscallConn()
 	for err == nil && (c.rest == noRest || c.settle()) {
+		c.short = false
 		if err = raw.Read(c.step); !c.waits {
 			break
 		}

@@ -134,11 +134,18 @@ func (r *roster) look() bool {
 		return false
 	}
 	for _, c := range r.conns {
-		if t := term(c.term.Load()); t.at() <= now+r.tick {
+		if t := term(c.term.Load()); t.at() <= now+r.tick || c.left(t) {
 			c.expire(t, past)
 		}
 	}
 	return true
+}
+
+// left reports whether an idle connection waits in vain, since its client has
+// ended it right behind its last request. The poller told of both at once, and
+// a read that leaves the request nothing is not followed by another.
+func (c *conn) left(t term) bool {
+	return t.phase() == idle && c.unsure.Swap(false) && c.own.ended()
 }
 
 // drain ends the connections that wait for nothing in particular. A fresh one

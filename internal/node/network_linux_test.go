@@ -161,7 +161,8 @@ func plug(t testing.TB, host, guest *testnet.Namespace, name, mac string, addres
 // client asks from a namespace, over one connection.
 type client struct {
 	*net.TCPConn
-	r *bufio.Reader
+	r    *bufio.Reader
+	wait time.Duration // for an answer
 }
 
 func connect(t testing.TB, from *testnet.Namespace, source, to string) *client {
@@ -178,7 +179,7 @@ func connect(t testing.TB, from *testnet.Namespace, source, to string) *client {
 	return newClient(c)
 }
 
-func newClient(c *net.TCPConn) *client { return &client{c, bufio.NewReader(c)} }
+func newClient(c *net.TCPConn) *client { return &client{c, bufio.NewReader(c), time.Second} }
 
 // ask sends a request and returns status and body. The error is that of the
 // network.
@@ -187,7 +188,7 @@ func (c *client) ask(line string, headers ...string) (int, string, error) {
 	for _, h := range headers {
 		text += h + "\r\n"
 	}
-	if err := c.SetDeadline(time.Now().Add(time.Second)); err != nil {
+	if err := c.SetDeadline(time.Now().Add(c.wait)); err != nil {
 		return 0, "", err
 	}
 	if _, err := io.WriteString(c, text+"\r\n"); err != nil {
@@ -413,7 +414,7 @@ func TestNamespaceIsANetwork(t *testing.T) {
 	for end := time.Now().Add(10 * time.Second); ; time.Sleep(5 * time.Millisecond) {
 		c, err := blue.Dial(netip.MustParseAddrPort("10.0.0.5:0"), metadata4)
 		if err == nil {
-			(&client{c, bufio.NewReader(c)}).want(t, 200, twinIDs[0], whoAmI)
+			newClient(c).want(t, 200, twinIDs[0], whoAmI)
 			_ = c.Close()
 			break
 		}

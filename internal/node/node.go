@@ -153,7 +153,7 @@ func New(cfg Config) *Node {
 		n.services = append(n.services, s)
 	}
 	n.server = wire.NewServer(wire.Config{
-		Handler: pipeline{n}, Portable: true, Logger: cfg.Logger, HeaderTimeout: cfg.HeaderTimeout, IdleTimeout: cfg.IdleTimeout, MaxConns: cfg.Connections,
+		Handler: pipeline{n}, Logger: cfg.Logger, HeaderTimeout: cfg.HeaderTimeout, IdleTimeout: cfg.IdleTimeout, MaxConns: cfg.Connections,
 	})
 	return n
 }

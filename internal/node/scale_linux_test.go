@@ -1,7 +1,6 @@
 package node
 
 import (
-	"bufio"
 	"fmt"
 	"net/netip"
 	"os"
@@ -33,7 +32,7 @@ func TestComeAndGo(t *testing.T) {
 					t.Errorf("guest %d: %v", i, err)
 					return
 				}
-				status, body, err := (&client{c, bufio.NewReader(c)}).ask(whoAmI)
+				status, body, err := newClient(c).ask(whoAmI)
 				_ = c.Close()
 				if err != nil || status != 200 || body != twinIDs[i] {
 					t.Errorf("guest %d: %d %q, %v", i, status, body, err)
@@ -118,19 +117,30 @@ func TestManyNamespaces(t *testing.T) {
 	var requests atomic.Int64
 	for i, ns := range spaces {
 		wg.Go(func() {
+			for end := time.Now().Add(20 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+				c, err := ns.Dial(netip.AddrPort{}, metadata4)
+				if err == nil {
+					_ = c.Close()
+					break
+				}
+				if time.Now().After(end) {
+					t.Errorf("machine %d: %v", i, err)
+					return
+				}
+			}
+			sockets, err := ns.Sockets(len(crawl), netip.AddrPort{}, metadata4)
+			if err != nil {
+				t.Error(err)
+				return
+			}
 			for k, path := range crawl {
-				var c *client
-				for end := time.Now().Add(20 * time.Second); c == nil; time.Sleep(10 * time.Millisecond) {
-					if nc, err := ns.Dial(netip.AddrPort{}, metadata4); err == nil {
-						c = &client{nc, bufio.NewReader(nc)}
-					} else if k > 0 || time.Now().After(end) {
-						t.Errorf("machine %d: %v", i, err)
-						return
-					}
+				nc, err := sockets[k].Connect()
+				if err != nil {
+					t.Errorf("machine %d: %v", i, err)
+					return
 				}
-				if err := c.SetDeadline(time.Now().Add(20 * time.Second)); err != nil {
-					t.Error(err)
-				}
+				c := newClient(nc)
+				c.wait = 20 * time.Second // the machine may be busy with other things
 				status, body, err := c.ask("GET /latest/" + path)
 				_ = c.Close()
 				if err != nil || status != 200 || path == "meta-data/instance-id" && body != instances[i].ID {

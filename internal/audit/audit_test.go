@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"reflect"
 	"strings"
@@ -18,6 +17,7 @@ import (
 
 	"openimds/internal/audit"
 	"openimds/internal/fault"
+	"openimds/internal/testnet"
 )
 
 var t0 = time.Date(2026, 3, 1, 10, 0, 0, 0, time.UTC)
@@ -498,7 +498,7 @@ func TestKilled(t *testing.T) {
 	acknowledged := map[string]bool{}
 	const lives = 12
 	for range lives {
-		cmd := exec.Command(os.Args[0])
+		cmd := testnet.Server(os.Args[0])
 		cmd.Env = append(os.Environ(), writerEnv+"="+path)
 		out, err := cmd.StdoutPipe()
 		if err != nil {

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"openimds/internal/fault"
+	"openimds/internal/testnet"
 )
 
 // disk is a file on a disk with little room, and with faults.
@@ -216,4 +217,4 @@ func TestRotationOpenFails(t *testing.T) {
 	}
 }
 
-func textLogger(w io.Writer) *slog.Logger { return slog.New(slog.NewTextHandler(w, nil)) }
+func textLogger(w io.Writer) *slog.Logger { return testnet.Logger(w, nil) }

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"fmt"
-	"log/slog"
 	"strings"
 	"sync"
 	"testing"
@@ -14,6 +13,7 @@ import (
 	"openimds/internal/creds"
 	"openimds/internal/fault"
 	"openimds/internal/instance"
+	"openimds/internal/testnet"
 )
 
 // bed is a broker, the instances it knows, and a source that a test can make
@@ -54,7 +54,7 @@ func newBed(ids int, change func(*bed, *creds.Config)) *bed {
 			in, ok := b.instances[id]
 			return in, ok
 		},
-		Logger: slog.New(slog.NewTextHandler(&b.log, nil)),
+		Logger: testnet.Logger(&b.log, nil),
 	}
 	if change != nil {
 		change(b, &cfg)

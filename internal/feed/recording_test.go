@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"fmt"
 	"io/fs"
-	"log/slog"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -14,10 +13,11 @@ import (
 
 	"openimds/internal/feed"
 	"openimds/internal/instance"
+	"openimds/internal/testnet"
 	"openimds/internal/token"
 )
 
-var quiet = slog.New(slog.DiscardHandler)
+var quiet = testnet.Quiet()
 
 func lease(b byte) token.Lease {
 	l := token.Lease{First: int64(b)}

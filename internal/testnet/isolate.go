@@ -31,8 +31,9 @@ const unusable = 96
 // binary, hands on flags, standard streams and signals, and ends the process
 // with the tests' exit status; it does not return. Where namespaces are not
 // permitted, the tests run where they are, and those that call RequireIsolated
-// are skipped, or fail in CI.
-func Isolate(m *testing.M) {
+// are skipped, or fail in CI. M is a *testing.M, or one with something around
+// it.
+func Isolate(m interface{ Run() int }) {
 	if os.Getenv(origin) != "" {
 		if err := enter(); err != nil {
 			fmt.Fprintln(os.Stderr, "testnet:", err)
@@ -60,8 +61,11 @@ var isolated = sync.OnceValue(func() bool {
 })
 
 // Environ is what a test binary that is started again with an environment of
-// its own needs in it, so that Isolated tells the truth there too.
-func Environ() []string { return []string{origin + "=" + os.Getenv(origin)} }
+// its own needs in it, so that Isolated tells the truth there too, and the
+// witness hears it.
+func Environ() []string {
+	return []string{origin + "=" + os.Getenv(origin), witness + "=" + os.Getenv(witness)}
+}
 
 // RequireIsolated is the guard of every test that runs a client with a
 // built-in address, or anything else that might send a packet to one. Outside

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 )
@@ -34,6 +35,24 @@ func Secret(t testing.TB, value string) string {
 		}
 	}
 	return value
+}
+
+// keyText is how a key or a token stands in a file.
+var keyText = regexp.MustCompile(`[A-Za-z0-9+/_-]{20,}`)
+
+// SecretFiles notes the keys and tokens that stand in files of a program's
+// state; those that are not there hold none.
+func SecretFiles(t testing.TB, paths ...string) {
+	t.Helper()
+	for _, path := range paths {
+		text, err := os.ReadFile(path)
+		if err != nil {
+			continue
+		}
+		for _, key := range keyText.FindAllString(string(text), -1) {
+			Secret(t, key)
+		}
+	}
 }
 
 // Said notes what a program said, such as its log or its metrics.

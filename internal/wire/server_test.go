@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"net"
 	"net/http"
 	"net/netip"
@@ -17,6 +16,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"openimds/internal/testnet"
 )
 
 // patience bounds everything in a test that must not take for ever.
@@ -350,7 +351,7 @@ func TestPanics(t *testing.T) {
 	var where atomic.Value
 	where.Store("")
 	_, addr := start(t, Config{
-		Logger: slog.New(slog.NewTextHandler(&out, nil)),
+		Logger: testnet.Logger(&out, nil),
 		Handler: &fake{
 			open: func(*Conn) bool {
 				if where.Load() == "open" {

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"io"
-	"log/slog"
 	"net"
 	"net/http"
 	"strings"
@@ -13,6 +12,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"openimds/internal/testnet"
 )
 
 // These tests run on a clock of their own: what they measure is exact.
@@ -402,7 +403,7 @@ func TestAcceptErrors(t *testing.T) {
 			errs = append(errs, full)
 		}
 		ln := newPipes(errs...)
-		serveOn(t, ln, Config{Handler: &fake{}, Logger: slog.New(slog.NewTextHandler(&out, nil))})
+		serveOn(t, ln, Config{Handler: &fake{}, Logger: testnet.Logger(&out, nil)})
 		nc := ln.dial()
 		defer nc.Close()
 		io.WriteString(nc, get())

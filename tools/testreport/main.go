@@ -4,8 +4,9 @@
 // the environment variable CI is set, a skipped test is a failure: what a test
 // needs, the project installs.
 //
-// It also fails if a secret that a test noted stands in what the tests printed,
-// or in the log or the metrics of a program that they ran.
+// It also fails if a secret stands in what the tests printed, or in a log or the
+// metrics of a program that they ran: one that a test noted, one that stands in
+// the sources of the tests, or something that has the form of one.
 //
 // Usage: testreport [-C DIR] ARGUMENTS OF GO TEST
 package main
@@ -60,7 +61,11 @@ func run(args []string, strict bool, stdout, stderr io.Writer) int {
 		fmt.Fprintln(stderr, "testreport:", errors.Join(readErr, waitErr))
 		status = 2
 	}
-	leaks, err := seen.leaks()
+	dir := "."
+	if len(in) > 0 {
+		dir = in[1]
+	}
+	leaks, err := seen.leaks(dir)
 	if err != nil {
 		fmt.Fprintln(stderr, "testreport: look for secrets:", err)
 		status = max(status, 2)

@@ -57,6 +57,10 @@ func TestReport(t *testing.T) {
 			status: 1, want: []string{"a secret was said: go-test has a secret of TestTells, after: ", "the key is", "1 passed, 0 failed"}, lack: []string{"hunter2"}},
 		"keeps a secret": {body: noting + "func TestKeeps(t *testing.T) { note(t.Name(), \"hunter2-hunter2\"); t.Log(\"the key is hunter2-hunter3.\") }\n",
 			want: []string{"1 passed, 0 failed"}},
+		"says a secret of its source": {body: "var c = struct{ AccessKeySecret string }{AccessKeySecret: \"hunter2-hunter2\"}\n\nfunc TestTells(t *testing.T) { t.Log(c.AccessKeySecret) }\n",
+			status: 1, want: []string{"a secret was said: go-test has a secret of x_test.go, after: "}, lack: []string{"hunter2"}},
+		"a program says it in its log": {body: noting + "func TestTells(t *testing.T) { note(t.Name(), \"hunter2-hunter2\"); _ = os.WriteFile(os.Getenv(\"OPENIMDS_TEST_WITNESS\")+\"/said-imds-log\", []byte(\"a\\nkey=hunter2-hunter2\\n\"), 0o600) }\n",
+			status: 1, want: []string{"a secret was said: imds-log has a secret of TestTells, after: key=\n"}, lack: []string{"hunter2"}},
 		"does not build": {body: "func TestX(t *testing.T) { undefined() }\n",
 			status: 1, want: []string{"undefined: undefined", "FAIL\texample [build failed]"}},
 	} {

@@ -58,7 +58,9 @@ func (r *report) handle(e event) {
 	case "build-output":
 		fmt.Fprint(r.w, e.Output)
 	case "output":
-		_, _ = io.WriteString(r.all, e.Output)
+		if !strings.HasPrefix(e.Output, "=== ") && !strings.HasPrefix(strings.TrimSpace(e.Output), "--- ") { // names of tests
+			_, _ = io.WriteString(r.all, e.Output)
+		}
 		r.output[n] = append(r.output[n], e.Output)
 	case "run":
 		r.running[n] = true

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"openimds/internal/api/alisign"
+	"openimds/internal/testnet"
 )
 
 var (
@@ -183,8 +184,8 @@ func TestSecretsDoNotPrint(t *testing.T) {
 		t.Errorf("the message does not tell the client what it signed: %v", refused)
 	}
 	var out bytes.Buffer
-	for _, h := range []slog.Handler{slog.NewTextHandler(&out, nil), slog.NewJSONHandler(&out, nil)} {
-		slog.New(h).Info("x", "creds", session, "pointer", &session, "request", got, "err", refused)
+	for _, log := range []*slog.Logger{testnet.Logger(&out, nil), testnet.JSONLogger(&out, nil)} {
+		log.Info("x", "creds", session, "pointer", &session, "request", got, "err", refused)
 	}
 	fmt.Fprintf(&out, "%v %+v %#v %s %v %+v %#v %v", session, session, session, session, got, got, got, refused)
 	for _, secret := range []string{session.AccessKeySecret, session.SecurityToken, "private"} {

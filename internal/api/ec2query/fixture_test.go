@@ -5,7 +5,6 @@ import (
 	"encoding/xml"
 	"errors"
 	"io"
-	"log/slog"
 	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
@@ -22,6 +21,7 @@ import (
 	"openimds/internal/instance"
 	"openimds/internal/state"
 	"openimds/internal/store/memstore"
+	"openimds/internal/testnet"
 )
 
 const (
@@ -69,7 +69,7 @@ func (l *locked) Read(p []byte) (int, error) {
 
 func newBench(t *testing.T) *bench {
 	t.Helper()
-	log := slog.New(slog.NewTextHandler(t.Output(), nil))
+	log := testnet.Logger(t.Output(), nil)
 	store := memstore.New(memstore.Config{})
 	db, err := state.Open(t.Context(), store, log)
 	if err != nil {

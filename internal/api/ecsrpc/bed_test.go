@@ -3,7 +3,6 @@ package ecsrpc_test
 import (
 	"encoding/json"
 	"fmt"
-	"log/slog"
 	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
@@ -20,6 +19,7 @@ import (
 	"openimds/internal/instance"
 	"openimds/internal/state"
 	"openimds/internal/store/memstore"
+	"openimds/internal/testnet"
 )
 
 // same gives the same bytes in every run.
@@ -59,7 +59,7 @@ func newBed(t *testing.T) *bed {
 	t.Helper()
 	s := memstore.New(memstore.Config{})
 	t.Cleanup(func() { _ = s.Close() })
-	db, err := state.Open(t.Context(), s, slog.New(slog.DiscardHandler))
+	db, err := state.Open(t.Context(), s, testnet.Quiet())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"openimds/internal/api/sigv4"
+	"openimds/internal/testnet"
 )
 
 var (
@@ -210,8 +211,8 @@ func TestSecretsDoNotPrint(t *testing.T) {
 		t.Fatal("another method was accepted")
 	}
 	var out bytes.Buffer
-	for _, h := range []slog.Handler{slog.NewTextHandler(&out, nil), slog.NewJSONHandler(&out, nil)} {
-		slog.New(h).Info("x", "creds", session, "pointer", &session, "id", id, "err", refused)
+	for _, log := range []*slog.Logger{testnet.Logger(&out, nil), testnet.JSONLogger(&out, nil)} {
+		log.Info("x", "creds", session, "pointer", &session, "id", id, "err", refused)
 	}
 	fmt.Fprintf(&out, "%v %+v %#v %s %v %+v %#v %v", session, session, session, session, id, id, id, refused)
 	for _, secret := range []string{session.SecretKey, session.SessionToken, "private"} {

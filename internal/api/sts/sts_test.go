@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"encoding/xml"
 	"io"
-	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -20,6 +19,7 @@ import (
 	"openimds/internal/control"
 	"openimds/internal/state"
 	"openimds/internal/store/memstore"
+	"openimds/internal/testnet"
 )
 
 const account, secret = "123456789012", "hidden-key-secret"
@@ -38,7 +38,7 @@ func newBed(t *testing.T) *bed {
 	t.Helper()
 	store := memstore.New(memstore.Config{})
 	t.Cleanup(func() { _ = store.Close() })
-	db, err := state.Open(t.Context(), store, slog.New(slog.DiscardHandler))
+	db, err := state.Open(t.Context(), store, testnet.Quiet())
 	if err != nil {
 		t.Fatal(err)
 	}

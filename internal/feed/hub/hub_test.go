@@ -27,10 +27,11 @@ import (
 	"openimds/internal/state"
 	"openimds/internal/store"
 	"openimds/internal/store/memstore"
+	"openimds/internal/testnet"
 	"openimds/internal/token"
 )
 
-var quiet = slog.New(slog.DiscardHandler)
+var quiet = testnet.Quiet()
 
 // fleet is a control plane that nodes follow.
 type fleet struct {
@@ -85,7 +86,7 @@ func (f *fleet) up() {
 	f.server = httptest.NewUnstartedServer(f.hub)
 	_ = f.server.Listener.Close()
 	f.server.Listener = ln
-	f.server.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)
+	f.server.Config.ErrorLog = slog.NewLogLogger(quiet.Handler(), slog.LevelError)
 	if f.server.TLS, err = pki.Server(own, f.ca.Cert); err != nil {
 		f.t.Fatal(err)
 	}

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -19,6 +18,7 @@ import (
 	"openimds/internal/fault"
 	"openimds/internal/store"
 	"openimds/internal/store/boltstore"
+	"openimds/internal/testnet"
 )
 
 // Before a release: go test ./internal/store/boltstore -run TestKill -kills 250
@@ -130,7 +130,7 @@ type ack struct {
 // had reported.
 func killedWriter(t *testing.T, self, path string, round int) (acks []ack) {
 	t.Helper()
-	cmd := exec.Command(self)
+	cmd := testnet.Server(self)
 	cmd.Env = append(os.Environ(), crashEnv+"="+path)
 	var problems strings.Builder
 	cmd.Stderr = &problems

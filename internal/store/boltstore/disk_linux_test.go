@@ -15,6 +15,7 @@ import (
 	"openimds/internal/fault"
 	"openimds/internal/store"
 	"openimds/internal/store/boltstore"
+	"openimds/internal/testnet"
 )
 
 // diskEnv tells the test binary that it is the process with mounts of its own.
@@ -34,7 +35,7 @@ func TestDisk(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command(self, "-test.run=^TestDisk$", "-test.v")
+	cmd := testnet.Server(self, "-test.run=^TestDisk$", "-test.v")
 	cmd.Env = append(os.Environ(), diskEnv+"=1")
 	cmd.SysProcAttr = &syscall.SysProcAttr{Unshareflags: syscall.CLONE_NEWNS}
 	if id := os.Geteuid(); id != 0 {

@@ -1,17 +1,20 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
+	"log/slog"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 )
 
 // unitName is the systemd unit, and unitAlias the name that the known packet
@@ -22,7 +25,7 @@ const (
 )
 
 // unit is what install writes; packaging/systemd/imds-trace.service is the same
-// for the program of a package, without flags.
+// for the program of a package, whose flags are in /etc/default/imds-trace.
 const unit = `[Unit]
 Description=Names processes that use the metadata service without a token
 # Before the network is up, so that the requests of booting are seen: cloud-init
@@ -35,8 +38,7 @@ Conflicts=shutdown.target
 
 [Service]
 Type=simple
-ExecStart=%s
-ExecReload=kill -HUP $MAINPID
+%sExecReload=kill -HUP $MAINPID
 Restart=always
 RestartSec=5
 # 3: this machine does not permit it, and trying again does not help.
@@ -113,7 +115,8 @@ func (o *installOptions) live() bool { return filepath.Clean(o.root) == "/" }
 
 func (o *installOptions) install(ctx context.Context, w io.Writer, flags []string) error {
 	// The flags must be right: a service that does not start helps nobody.
-	if err := checkFlags(flags); err != nil {
+	logs, err := checkFlags(flags)
+	if err != nil {
 		return err
 	}
 	line := []string{quote(o.program)}
@@ -127,7 +130,15 @@ func (o *installOptions) install(ctx context.Context, w io.Writer, flags []strin
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return fmt.Errorf("install the unit: %w", err)
 	}
-	if err := os.WriteFile(path, renderUnit(line), 0o644); err != nil {
+	text := renderUnit(line)
+	if logs != "" && logs != defaultLogs {
+		// The rest of the file system is read-only for it.
+		if err := os.MkdirAll(filepath.Join(o.root, logs), 0o700); err != nil {
+			return fmt.Errorf("make the log directory: %w", err)
+		}
+		text = bytes.Replace(text, []byte("LogsDirectory=imds\n"), fmt.Appendf(nil, "LogsDirectory=imds\nReadWritePaths=%s\n", quote(logs)), 1)
+	}
+	if err := os.WriteFile(path, text, 0o644); err != nil {
 		return fmt.Errorf("install the unit: %w", err)
 	}
 	fmt.Fprintf(w, "installed %s and %s\n", filepath.Join(o.root, o.program), path)
@@ -145,19 +156,32 @@ func (o *installOptions) install(ctx context.Context, w io.Writer, flags []strin
 
 // renderUnit returns the unit that runs a command line.
 func renderUnit(line []string) []byte {
-	return fmt.Appendf(nil, unit, line[0]+" "+strings.Join(append([]string{"--output journal"}, line[1:]...), " "))
+	return fmt.Appendf(nil, unit, "ExecStart="+line[0]+" "+strings.Join(append([]string{"--output journal"}, line[1:]...), " ")+"\n")
 }
 
-// checkFlags parses flags as the tracer would.
-func checkFlags(flags []string) error {
-	root := newRoot()
-	if err := root.ParseFlags(flags); err != nil {
-		return usage("%w", err)
+// packagedUnit is that of packages, whose flags stand in a file.
+func packagedUnit() []byte {
+	return fmt.Appendf(nil, unit, "EnvironmentFile=-/etc/default/imds-trace\nExecStart=/usr/sbin/imds-trace --output journal $OPTIONS\n")
+}
+
+// checkFlags checks flags as the tracer would, and returns its log directory.
+func checkFlags(flags []string) (logs string, err error) {
+	var o runOptions
+	f := pflag.NewFlagSet("imds-trace", pflag.ContinueOnError)
+	o.flags(f)
+	if err := f.Parse(flags); err != nil {
+		return "", usage("%w", err)
 	}
-	if rest := root.Flags().Args(); len(rest) > 0 {
-		return usage("install takes flags of the tracer after --, not %q", rest[0])
+	if rest := f.Args(); len(rest) > 0 {
+		return "", usage("install takes flags of the tracer after --, not %q", rest[0])
 	}
-	return nil
+	if _, err := o.options(slog.New(slog.DiscardHandler)); err != nil {
+		return "", err
+	}
+	if o.logDir != "" && !filepath.IsAbs(o.logDir) {
+		return "", usage("--log-dir %q: a service needs a path that begins with /", o.logDir)
+	}
+	return o.logDir, nil
 }
 
 // place copies the running program.

@@ -14,7 +14,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"openimds/internal/trace"
-	"openimds/internal/trace/confine"
 	"openimds/internal/trace/engine"
 	"openimds/internal/trace/finding"
 	"openimds/internal/trace/tally"
@@ -79,7 +78,7 @@ func (o *liveOptions) run(ctx context.Context, stdout, stderr io.Writer) error {
 	if err != nil {
 		return usage("%w", err)
 	}
-	if err := confine.Drop(e.Name() == "afpacket"); err != nil {
+	if err := giveUp(e); err != nil {
 		log.Warn("rights that are not needed could not be given up", "err", err)
 	}
 	draw := func() []byte {

@@ -10,13 +10,14 @@ import (
 	"testing"
 	"time"
 
+	"openimds/internal/testnet"
 	"openimds/internal/trace/finding"
 )
 
 func call(t *testing.T, args ...string) (code int, stdout, stderr string) {
 	t.Helper()
 	var out, errs bytes.Buffer
-	code = run(t.Context(), args, &out, &errs)
+	code = run(t.Context(), args, testnet.Hear(&out, "imds-trace"), testnet.Hear(&errs, "imds-trace"))
 	return code, out.String(), errs.String()
 }
 
@@ -30,9 +31,11 @@ func TestUsage(t *testing.T) {
 		{[]string{"--target", "example.com"}, "is no IP address"},
 		{[]string{"--port", "0"}, "is no port"},
 		{[]string{"--port", "1,2,3,4,5"}, "at most"},
-		{[]string{"--engine", "magic", "--log-dir", ""}, `there is no engine "magic"`},
+		{[]string{"--engine", "magic", "--log-dir", ""}, `--engine "magic": want one of cgrich`},
 		{[]string{"--cmdline", "half"}, "want full, self or off"},
 		{[]string{"--allow", "["}, "--allow"},
+		{[]string{"--netns", "/etc/passwd"}, "is no namespace"},
+		{[]string{"--netns", "no-such-namespace"}, "want self, a name"},
 		{[]string{"--output", "xml"}, "want text, json, journal or none"},
 		{[]string{"--metrics", "0.0.0.0:9177"}, "on loopback"},
 		{[]string{"--metrics", "9177"}, "on loopback"},
@@ -45,9 +48,12 @@ func TestUsage(t *testing.T) {
 		{[]string{"report", "--since", "0s"}, "more than 0"},
 		{[]string{"install", "--", "--no-such-flag"}, "unknown flag"},
 		{[]string{"install", "word"}, "not \"word\""},
+		{[]string{"install", "--", "--report", "http://x", "--log-dir", ""}, "needs --log-dir"},
+		{[]string{"install", "--", "--each", "0"}, "at least 1"},
+		{[]string{"install", "--", "--log-dir", "logs"}, "begins with /"},
 	} {
 		code, _, stderr := call(t, c.args...)
-		if code != exitUsage && !strings.Contains(c.want, "there is no engine") || code == 0 || !strings.Contains(stderr, c.want) {
+		if code != exitUsage || !strings.Contains(stderr, c.want) {
 			t.Errorf("%q: status %d, %s", c.args, code, stderr)
 		}
 	}
@@ -119,6 +125,21 @@ func TestInstall(t *testing.T) {
 		if _, err := os.Stat(path); !os.IsNotExist(err) {
 			t.Errorf("%s is left", path)
 		}
+	}
+}
+
+// A log directory of one's own can be written to by the service.
+func TestInstallWithLogs(t *testing.T) {
+	root := t.TempDir()
+	if code, _, stderr := call(t, "install", "--root", root, "--", "--log-dir", "/srv/my logs"); code != 0 {
+		t.Fatal(stderr)
+	}
+	b, err := os.ReadFile(filepath.Join(root, "etc/systemd/system/imds-trace.service"))
+	if err != nil || !strings.Contains(string(b), "\nReadWritePaths=\"/srv/my logs\"\n") {
+		t.Errorf("%v\n%s", err, b)
+	}
+	if info, err := os.Stat(filepath.Join(root, "srv/my logs")); err != nil || info.Mode().Perm() != 0o700 {
+		t.Errorf("%v, %v", info, err)
 	}
 }
 

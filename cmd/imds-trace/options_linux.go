@@ -1,14 +1,17 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/netip"
 	"path"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/spf13/pflag"
+	"golang.org/x/sys/unix"
 
 	"openimds/internal/trace"
 	"openimds/internal/trace/engine"
@@ -23,6 +26,7 @@ type watchOptions struct {
 	status  bool
 	cmdline string
 	allow   []string
+	netns   []string
 }
 
 func (o *watchOptions) flags(f *pflag.FlagSet) {
@@ -32,6 +36,7 @@ func (o *watchOptions) flags(f *pflag.FlagSet) {
 	f.BoolVar(&o.status, "status", false, "tell the status of answers too, for which all incoming packets pass a filter: about as much again as the outgoing ones cost")
 	f.StringVar(&o.cmdline, "cmdline", string(procs.Full), "command lines that are told: full (of the process and its ancestors), self, off")
 	f.StringSliceVar(&o.allow, "allow", nil, "pattern of the name, program, unit, cgroup or container id of processes that may do without tokens: no warning (repeatable)")
+	f.StringSliceVar(&o.netns, "netns", nil, "tell of processes in this network namespace alone: self, a name of ip-netns, or a path (repeatable); by default of all of the machine")
 }
 
 // engineOptions checks the flags.
@@ -44,6 +49,9 @@ func (o *watchOptions) engineOptions(log *slog.Logger) (engine.Options, error) {
 		}
 		e.Targets = append(e.Targets, a)
 	}
+	if o.engine != "" && !slices.Contains(engine.Names, o.engine) {
+		return e, usage("--engine %q: want one of %s", o.engine, strings.Join(engine.Names, ", "))
+	}
 	for _, p := range o.ports {
 		if p == 0 || p > 65535 {
 			return e, usage("--port %d is no port", p)
@@ -54,6 +62,9 @@ func (o *watchOptions) engineOptions(log *slog.Logger) (engine.Options, error) {
 	case procs.Full, procs.Self, procs.Off:
 	default:
 		return e, usage("--cmdline %q: want full, self or off", o.cmdline)
+	}
+	if _, err := namespaces(o.netns); err != nil {
+		return e, usage("--netns %w", err)
 	}
 	for _, a := range o.allow {
 		if _, err := path.Match(a, ""); err != nil {
@@ -88,12 +99,40 @@ func advise(forced string) string {
 	return "run imds-trace as root, in the host's cgroup and process namespaces; imds-trace check says what each engine needs"
 }
 
-// tracer makes a tracer of an engine.
+// config is a tracer's, of an engine.
 func (o *watchOptions) config(e engine.Engine, log *slog.Logger) trace.Config {
-	return trace.Config{
+	cfg := trace.Config{
 		Engine: e, Answers: o.status, Cmdline: procs.Cmdline(o.cmdline), Allow: o.allow,
 		Clocks: procs.ReadClocks, Log: log,
 	}
+	if all, err := namespaces(o.netns); err == nil && len(all) > 0 { // engineOptions has checked them
+		cfg.Here = func(netns uint32) bool { return slices.Contains(all, netns) }
+	}
+	return cfg
+}
+
+// namespaces finds network namespaces, by inode.
+func namespaces(names []string) ([]uint32, error) {
+	var all []uint32
+	for _, name := range names {
+		path := name
+		switch {
+		case name == "self":
+			path = "/proc/self/ns/net"
+		case !strings.Contains(name, "/"):
+			path = "/run/netns/" + name
+		}
+		var fs unix.Statfs_t
+		var file unix.Stat_t
+		if err := errors.Join(unix.Statfs(path, &fs), unix.Stat(path, &file)); err != nil {
+			return nil, fmt.Errorf("%q: %w: want self, a name of ip-netns, or a path such as /proc/PID/ns/net", name, err)
+		}
+		if fs.Type != unix.NSFS_MAGIC {
+			return nil, fmt.Errorf("%q is no namespace: want self, a name of ip-netns, or a path such as /proc/PID/ns/net", name)
+		}
+		all = append(all, uint32(file.Ino)) // the kernel has no larger ones
+	}
+	return all, nil
 }
 
 // within bounds a duration flag.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -31,6 +32,12 @@ const (
 	spoolName = "spool"
 )
 
+// defaultLogs is the log directory of the known packet analyzers (EC2-TRC-01).
+const defaultLogs = "/var/log/imds"
+
+// lastReport is how long the end of a tracer waits for the receiver of reports.
+const lastReport = 5 * time.Second
+
 // outputOptions say where findings go.
 type outputOptions struct {
 	output          string
@@ -48,7 +55,7 @@ type outputOptions struct {
 
 func (o *outputOptions) flags(f *pflag.FlagSet) {
 	f.StringVar(&o.output, "output", "text", "what is written to the standard output: text, json, journal (lines with a priority, as systemd reads them), none")
-	f.StringVar(&o.logDir, "log-dir", "/var/log/imds", "directory of "+logName+" and "+jsonName+"; empty: no files")
+	f.StringVar(&o.logDir, "log-dir", defaultLogs, "directory of "+logName+" and "+jsonName+"; empty: no files")
 	f.Int64Var(&o.logSize, "log-size", 1<<20, "size in bytes at which a log file rotates")
 	f.IntVar(&o.logKeep, "log-keep", 5, "rotated log files that are kept")
 	f.StringVar(&o.metrics, "metrics", "", "loopback address, host:port, to serve /metrics on; empty: none")
@@ -203,6 +210,12 @@ func (o *output) close() error {
 	var errs []error
 	if o.report != nil {
 		errs = append(errs, o.report.Cut())
+		// What the last seconds had, and the sums of the last minute.
+		ctx, cancel := context.WithTimeout(context.Background(), lastReport)
+		defer cancel()
+		if err := o.report.Finish(ctx); err != nil {
+			o.log.Warn("the report is not complete", "url", o.report.URL, "err", err)
+		}
 	}
 	for _, f := range o.files {
 		errs = append(errs, f.Close())

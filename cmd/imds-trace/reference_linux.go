@@ -22,7 +22,7 @@ func newReference() *cobra.Command {
 		Args:   cobra.ExactArgs(2),
 		RunE: func(c *cobra.Command, args []string) error {
 			for path, text := range map[string][]byte{
-				args[0]: []byte(reference(c.Root())), args[1]: renderUnit([]string{"/usr/sbin/imds-trace"}),
+				args[0]: []byte(reference(c.Root())), args[1]: packagedUnit(),
 			} {
 				if err := os.WriteFile(path, text, 0o644); err != nil {
 					return fmt.Errorf("write reference: %w", err)

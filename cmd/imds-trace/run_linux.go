@@ -14,9 +14,11 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"openimds/internal/trace"
 	"openimds/internal/trace/confine"
+	"openimds/internal/trace/engine"
 	"openimds/internal/trace/finding"
 )
 
@@ -40,7 +42,11 @@ func addCommands(root *cobra.Command) {
 	root.RunE = func(c *cobra.Command, _ []string) error {
 		return o.run(c.Context(), c.OutOrStdout(), c.ErrOrStderr())
 	}
-	f := root.Flags()
+	o.flags(root.Flags())
+	root.AddCommand(newCheck(), newLive(), newReport(), newInstall(), newUninstall(), newReference())
+}
+
+func (o *runOptions) flags(f *pflag.FlagSet) {
 	o.watchOptions.flags(f)
 	o.outputOptions.flags(f)
 	f.DurationVar(&o.duration, "for", 0, "stop after this time; 0: trace until stopped")
@@ -48,22 +54,26 @@ func addCommands(root *cobra.Command) {
 	f.IntVar(&o.each, "each", 5, "requests alike, of one process, that are told one by one in a minute; the others are told as a sum")
 	f.IntVar(&o.rate, "rate", 200, "requests that are told one by one in a second, of all processes; the others are told as sums")
 	f.BoolVar(&o.confine, "confine", true, "give up all rights that are not needed once the engine runs")
-	root.AddCommand(newCheck(), newLive(), newReport(), newInstall(), newUninstall(), newReference())
+}
+
+// options checks all flags, and returns those of the engine.
+func (o *runOptions) options(log *slog.Logger) (engine.Options, error) {
+	if err := within("for", o.duration); err != nil {
+		return engine.Options{}, err
+	}
+	if o.each < 1 || o.rate < 1 {
+		return engine.Options{}, usage("--each and --rate: want at least 1")
+	}
+	if err := o.check(); err != nil {
+		return engine.Options{}, err
+	}
+	return o.engineOptions(log)
 }
 
 func (o *runOptions) run(ctx context.Context, stdout, stderr io.Writer) (err error) {
 	log := slog.New(slog.NewTextHandler(stderr, nil))
-	if err := within("for", o.duration); err != nil {
-		return err
-	}
-	if o.each < 1 || o.rate < 1 {
-		return usage("--each and --rate: want at least 1")
-	}
-	opts, err := o.engineOptions(log)
+	opts, err := o.options(log)
 	if err != nil {
-		return err
-	}
-	if err := o.check(); err != nil {
 		return err
 	}
 	debug.SetMemoryLimit(memoryLimit)
@@ -103,7 +113,7 @@ func (o *runOptions) run(ctx context.Context, stdout, stderr io.Writer) (err err
 	}
 	defer stopMetrics()
 	if o.confine {
-		if err := confine.Drop(e.Name() == "afpacket"); err != nil {
+		if err := giveUp(e); err != nil {
 			log.Warn("rights that are not needed could not be given up", "err", err)
 		}
 	}
@@ -117,6 +127,12 @@ func (o *runOptions) run(ctx context.Context, stdout, stderr io.Writer) (err err
 		return cause
 	}
 	return err
+}
+
+// giveUp gives up the rights that an engine does not need any more.
+func giveUp(e engine.Engine) error {
+	detach, maps := engine.Needs(e)
+	return confine.Drop(confine.Need{Packets: e.Name() == "afpacket", Detach: detach, Maps: maps})
 }
 
 // tend sends reports, and opens files again on SIGHUP.
@@ -152,6 +168,9 @@ func summary(w io.Writer, s trace.Snapshot) {
 	fmt.Fprintf(w, "seen: %d without a token (%d processes), %d with, %d requests of a token, %d attempts, %d unreadable\n",
 		byMode[finding.TokenFree], s.Processes, byMode[finding.Tokened], byMode[finding.TokenRequest], byMode[finding.Attempt], byMode[finding.Unreadable])
 	lost := s.Engine.LostConnects + s.Engine.LostRequests + s.Engine.LostAnswers
+	if s.Unplaced > 0 {
+		fmt.Fprintf(w, "left out by --netns: %d requests of processes whose network namespace is not known\n", s.Unplaced)
+	}
 	if lost+s.Unnamed+s.Evicted+s.SinkErrors > 0 {
 		fmt.Fprintf(w, "not seen: %d records lost; %d requests without a name; %d connections forgotten; %d lines not written\n",
 			lost, s.Unnamed, s.Evicted, s.SinkErrors)

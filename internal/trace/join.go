@@ -37,6 +37,11 @@ type Joiner struct {
 	Describe func(w *record.Who, at uint64, c procs.Clocks) finding.Process
 	// Allowed processes may do without tokens: no warning.
 	Allowed func(*finding.Process) bool
+	// Here reports whether a network namespace, by inode, is one that is told of;
+	// nil: all are, and those that are not known.
+	Here func(netns uint32) bool
+	// Unplaced counts what was not told because its namespace is not known.
+	Unplaced uint64
 	// Evicted counts connections that were forgotten for want of room while
 	// something was still to come.
 	Evicted uint64
@@ -110,14 +115,20 @@ func (j *Joiner) connect(r *record.Record, c procs.Clocks) {
 	}
 	n := j.open(r.Conn, c.Now)
 	if !n.firstNew && n.process.PID == 0 {
-		n.process = p // found now
+		n.process = placed(p, r) // found now
 		return
 	}
 	j.held -= n.stream.Held()
 	*n = newConn(r, c.Now)
-	n.process = p
+	n.process = placed(p, r)
 	n.asked = r.Seeded // how could it be known
 	n.stream.Joined = r.Seeded
+}
+
+// placed is a process with the namespace of its packet, where it has none.
+func placed(p finding.Process, r *record.Record) finding.Process {
+	p.NetNS = cmp.Or(p.NetNS, r.NetNS)
+	return p
 }
 
 func newConn(r *record.Record, now time.Time) conn {
@@ -163,12 +174,10 @@ func (j *Joiner) request(r *record.Record, c procs.Clocks) {
 		// Its connect was lost, or was long ago.
 		*n = newConn(r, c.Now)
 		n.stream.Joined = r.Who == nil || j.Engine != "tpcgperf"
-		if r.Who != nil {
-			n.process = j.describe(r, c)
-		}
+		n.process = placed(n.process, r)
 	}
 	if n.process.PID == 0 && r.Who != nil {
-		n.process = j.describe(r, c)
+		n.process = placed(j.describe(r, c), r)
 	}
 	n.asked = true
 	before := n.stream.Held()
@@ -245,6 +254,12 @@ func (j *Joiner) flush(n *conn, count int) {
 }
 
 func (j *Joiner) emit(f finding.Finding) {
+	if j.Here != nil && !j.Here(f.Process.NetNS) {
+		if f.Process.NetNS == 0 {
+			j.Unplaced++
+		}
+		return
+	}
 	if f.Process.PID == 0 {
 		j.Unnamed++
 	}

@@ -234,3 +234,27 @@ func TestStatusOf(t *testing.T) {
 		}
 	}
 }
+
+// With a test of namespaces, only what is known to be in one of them is told.
+func TestHere(t *testing.T) {
+	b := newBed(t, false)
+	b.Here = func(netns uint32) bool { return netns == 7 }
+	b.Describe = func(w *record.Who, _ uint64, _ procs.Clocks) finding.Process {
+		return finding.Process{PID: w.PID, NetNS: w.NetNS}
+	}
+	for conn, netns := range map[uint64]uint32{1: 7, 2: 8, 3: 0} {
+		b.handle(record.Record{Kind: record.Connect, Conn: conn, Dst: service, Who: &record.Who{PID: int(conn) * 100, NetNS: netns}})
+		b.send(conn, 10, getA)
+	}
+	b.want("100 IMDSv1 /a 0")
+	// An engine that sees packets knows where, though perhaps not whose.
+	for conn, netns := range map[uint64]uint32{4: 7, 5: 8} {
+		b.handle(record.Record{Kind: record.Connect, Conn: conn, Dst: service, NetNS: netns})
+		b.send(conn, 10, getA)
+	}
+	b.handle(record.Record{Kind: record.Request, Conn: 6, Src: client, Dst: service, NetNS: 7, Seq: 10, Size: 19, Data: []byte(getA), Time: uint64(time.Hour)})
+	b.want("0 IMDSv1 /a 0", "0 IMDSv1 /a 0")
+	if b.Unplaced != 1 || b.Unnamed != 2 {
+		t.Errorf("%d without a namespace, %d without a name", b.Unplaced, b.Unnamed)
+	}
+}

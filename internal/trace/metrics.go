@@ -30,6 +30,8 @@ var (
 		"What could not be told, by where it was lost: connect, request, answer (no room in the kernel's buffer), cut (more than is copied of a segment), connection (forgotten for want of room), sink (not written), report (no room in the spool, or refused).", []string{"where"}}
 	metricUnnamed = Metric{"imds_tracer_unnamed_requests_total", "counter",
 		"Requests whose process is not known.", nil}
+	metricUnplaced = Metric{"imds_tracer_unplaced_requests_total", "counter",
+		"Requests that --netns left out because their network namespace is not known.", nil}
 	metricTruncated = Metric{"imds_tracer_truncated_requests_total", "counter",
 		"Requests of which a part was not seen.", nil}
 	metricSuppressed = Metric{"imds_tracer_summed_findings_total", "counter",
@@ -43,7 +45,7 @@ var (
 // Metrics returns all metrics in the order of the reference page.
 func Metrics() []Metric {
 	return []Metric{metricInfo, metricRequests, metricProcesses, metricLast, metricRecords, metricLost,
-		metricUnnamed, metricTruncated, metricSuppressed, metricConns, metricReported}
+		metricUnnamed, metricUnplaced, metricTruncated, metricSuppressed, metricConns, metricReported}
 }
 
 // Numbers are the values of the metrics at one moment.
@@ -85,6 +87,7 @@ func (n *Numbers) Append(b []byte) []byte {
 	m.value(metricLost, n.SinkErrors, "sink")
 	m.value(metricLost, n.ReportLost, "report")
 	m.one(metricUnnamed, n.Unnamed)
+	m.one(metricUnplaced, n.Unplaced)
 	m.one(metricTruncated, n.Truncated)
 	m.one(metricSuppressed, n.Suppressed)
 	m.one(metricConns, n.Connections)

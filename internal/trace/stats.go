@@ -14,7 +14,7 @@ import (
 type Stats struct {
 	records, sinkErrors          atomic.Uint64
 	suppressed, evicted, unnamed atomic.Uint64
-	truncated, conns             atomic.Uint64
+	truncated, conns, unplaced   atomic.Uint64
 	lastTokenFree                atomic.Int64 // Unix seconds
 
 	mu        sync.Mutex // guards what follows
@@ -58,6 +58,7 @@ func (t *Tracer) copyStats() {
 	t.stats.suppressed.Store(t.limiter.Suppressed)
 	t.stats.evicted.Store(t.joiner.Evicted)
 	t.stats.unnamed.Store(t.joiner.Unnamed)
+	t.stats.unplaced.Store(t.joiner.Unplaced)
 	t.stats.conns.Store(uint64(t.joiner.Conns()))
 }
 
@@ -71,6 +72,7 @@ type Snapshot struct {
 	Suppressed    uint64 // findings told only in a sum
 	Evicted       uint64 // connections forgotten for want of room, with something to come
 	Unnamed       uint64 // requests of a process that is not known
+	Unplaced      uint64 // requests left out, as their namespace is not known
 	Truncated     uint64
 	Connections   uint64
 	LastTokenFree time.Time
@@ -85,7 +87,7 @@ func (s *Stats) Snapshot(e engine.Counts) Snapshot {
 		Requests: make(map[RequestKey]uint64, len(s.requests)), Processes: len(s.processes),
 		Records: s.records.Load(), SinkErrors: s.sinkErrors.Load(), Suppressed: s.suppressed.Load(),
 		Evicted: s.evicted.Load(), Unnamed: s.unnamed.Load(), Truncated: s.truncated.Load(),
-		Connections: s.conns.Load(), Engine: e,
+		Unplaced: s.unplaced.Load(), Connections: s.conns.Load(), Engine: e,
 	}
 	for k, v := range s.requests {
 		n.Requests[k] = v

@@ -30,6 +30,9 @@ type Config struct {
 	// Allow lists processes that may do without tokens, by pattern (see
 	// path.Match) of name, program, unit, cgroup or container id.
 	Allow []string
+	// Here reports whether a network namespace, by inode, is to be told of; nil:
+	// all are. What is not known (0) it should refuse: it may be another's.
+	Here func(netns uint32) bool
 	// Sinks get what the limiter lets through.
 	Sinks []sink.Sink
 	// Watch gets every finding, before the limiter; nil: nobody.
@@ -72,7 +75,7 @@ func New(cfg Config) (*Tracer, error) {
 	}
 	t := &Tracer{cfg: cfg, limiter: Limiter{Each: cfg.Each, Rate: cfg.Rate}, failing: map[sink.Sink]bool{}}
 	t.joiner = &Joiner{
-		Answers: cfg.Answers, Engine: cfg.Engine.Name(), Allowed: allowed,
+		Answers: cfg.Answers, Engine: cfg.Engine.Name(), Allowed: allowed, Here: cfg.Here,
 		Describe: procs.New("/proc", cfg.Cmdline).Describe,
 	}
 	t.stats.init()

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"slices"
 	"syscall"
 	"unsafe"
 
@@ -18,18 +19,40 @@ var keep = []int{unix.CAP_SYS_PTRACE, unix.CAP_DAC_READ_SEARCH}
 // sockets in namespaces as these appear.
 var keepPackets = []int{unix.CAP_NET_RAW, unix.CAP_NET_ADMIN, unix.CAP_SYS_ADMIN}
 
-// Drop gives up everything else, in all threads and for good. With packets,
-// the engine is the one without eBPF.
-func Drop(packets bool) error {
-	kept := keep
-	if packets {
-		kept = append(kept[:len(kept):len(kept)], keepPackets...)
+// keepDetach are those that taking programs away needs where the kernel does
+// not do it when the process ends (before Linux 5.7), and reading their maps.
+var keepDetach = []int{unix.CAP_SYS_ADMIN, unix.CAP_NET_ADMIN}
+
+// keepMaps are those that reading maps needs where who has no rights may not
+// call bpf at all (before Linux 5.19).
+var keepMaps = []int{unix.CAP_BPF}
+
+// Need is what an engine does once it runs, and needs rights for.
+type Need struct {
+	// Packets: it opens packet sockets in new namespaces.
+	Packets bool
+	// Detach: it must take its programs away itself.
+	Detach bool
+	// Maps: reading maps needs a right.
+	Maps bool
+}
+
+// Drop gives up everything that is not needed, in all threads and for good.
+func Drop(n Need) error {
+	kept := slices.Clone(keep)
+	for _, more := range []struct {
+		needed bool
+		rights []int
+	}{{n.Packets, keepPackets}, {n.Detach, keepDetach}, {n.Maps, keepMaps}} {
+		if more.needed {
+			kept = append(kept, more.rights...)
+		}
 	}
 	errs := []error{dropCapabilities(kept)}
 	if _, _, e := syscall.AllThreadsSyscall6(unix.SYS_PRCTL, unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0, 0); e != 0 {
 		errs = append(errs, os.NewSyscallError("prctl", e))
 	} else {
-		errs = append(errs, restrict(packets))
+		errs = append(errs, restrict(n.Packets))
 	}
 	return errors.Join(errs...)
 }

@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"slices"
+	"strings"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/link"
@@ -45,6 +46,32 @@ type bpf struct {
 	source source
 	close  []io.Closer     // what is attached
 	seed   []record.Record // connections that were open before
+	// unbound: the kernel does not take the programs away when the process ends.
+	unbound bool
+}
+
+// Needs says what an engine needs rights for once it runs: taking its programs
+// away, where the kernel does not do that when the process ends (before Linux
+// 5.7), and reading its counters, where the kernel refuses bpf to those who
+// have none (before 5.19, unless kernel.unprivileged_bpf_disabled is 0).
+func Needs(e Engine) (detach, maps bool) {
+	b, ok := e.(*bpf)
+	if !ok {
+		return false, false
+	}
+	setting, err := os.ReadFile("/proc/sys/kernel/unprivileged_bpf_disabled")
+	guarded := err != nil || strings.TrimSpace(string(setting)) != "0"
+	return b.unbound, guarded && olderThan(release(), 5, 19)
+}
+
+// olderThan compares a kernel's release with a version. One that is not
+// understood is taken for an old one.
+func olderThan(release string, major, minor int) bool {
+	var a, b int
+	if n, _ := fmt.Sscanf(release, "%d.%d", &a, &b); n < 2 {
+		return true
+	}
+	return a < major || a == major && b < minor
 }
 
 func openBPF(o Options, name string) (_ Engine, err error) {
@@ -84,6 +111,9 @@ func openBPF(o Options, name string) (_ Engine, err error) {
 			return nil, fmt.Errorf("attach %s to the root of cgroup v2: %w", a.program, err)
 		}
 		e.close = append(e.close, l)
+		if _, err := l.Info(); errors.Is(err, ebpf.ErrNotSupported) {
+			e.unbound = true
+		}
 	}
 	// Only now, so that no connection falls between the two.
 	e.seed = openConnections(o)

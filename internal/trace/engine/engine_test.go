@@ -5,11 +5,13 @@ package engine
 import (
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"net/netip"
 	"os"
 	"strings"
 	"testing"
 
+	"github.com/cilium/ebpf"
 	"golang.org/x/sys/unix"
 )
 
@@ -165,5 +167,26 @@ func TestOwnSocket(t *testing.T) {
 	}
 	if w := owners(map[uint32]bool{uint32(s.Ino): true})[uint32(s.Ino)]; w == nil || w.PID != os.Getpid() {
 		t.Errorf("%+v", w)
+	}
+}
+
+func TestOlderThan(t *testing.T) {
+	for release, want := range map[string]bool{"5.4.0-216-generic": true, "5.18.19": true, "5.19.0-rc1": false, "6.1.0-50-cloud-amd64": false, "4.20": true, "(unknown)": true} {
+		if olderThan(release, 5, 19) != want {
+			t.Errorf("%s: %v", release, !want)
+		}
+	}
+}
+
+// What the verifier of another kernel says is told in one line.
+func TestExplainVerifier(t *testing.T) {
+	refused := &ebpf.VerifierError{Cause: unix.EACCES, Log: []string{
+		"0: (bf) r6 = r1", "R3 type=mem expected=fp", "processed 95 insns (limit 1000000)", "",
+	}}
+	for _, err := range []error{refused, fmt.Errorf("load: %w", &ebpf.VerifierError{Cause: unix.EINVAL, Log: refused.Log})} {
+		got := explain(err).Error()
+		if os.Geteuid() == 0 && !strings.Contains(got, "refuses the program (R3 type=mem expected=fp)") || strings.Contains(got, "r6 = r1") {
+			t.Error(got)
+		}
 	}
 }

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
+	"strings"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/btf"
@@ -25,12 +27,18 @@ func explain(err error) error {
 		if mode := lockdown(); mode == "confidentiality" {
 			return fmt.Errorf("the kernel is locked down (%s), which forbids reading its memory: %w", mode, short(err))
 		}
+		if line := refusal(err); line != "" {
+			return fmt.Errorf("the verifier of the kernel %s refuses the program (%s): %w", release(), line, short(err))
+		}
 		return fmt.Errorf("the kernel forbids it, though the capabilities are there: %w", short(err))
-	case errors.Is(err, ebpf.ErrNotSupported), errors.Is(err, btf.ErrNotFound):
+	case errors.Is(err, ebpf.ErrNotSupported), errors.Is(err, btf.ErrNotFound), errors.Is(err, unix.EINVAL) && refusal(err) == "":
 		if _, no := os.Stat("/sys/kernel/btf/vmlinux"); no != nil {
 			return fmt.Errorf("the kernel %s has no BTF (/sys/kernel/btf/vmlinux), or is too old: %w", release(), short(err))
 		}
-		return fmt.Errorf("the kernel %s does not have what this engine needs: %w", release(), short(err))
+		return fmt.Errorf("the kernel %s is too old for this engine, or was built without what it needs: %w", release(), short(err))
+	}
+	if line := refusal(err); line != "" {
+		return fmt.Errorf("the verifier of the kernel %s refuses the program (%s): %w", release(), line, short(err))
 	}
 	return err
 }
@@ -41,6 +49,22 @@ func short(err error) error {
 		return v.Cause
 	}
 	return err
+}
+
+// refusal is the line of the verifier's log that says why; empty: it was not
+// the verifier.
+func refusal(err error) string {
+	v, ok := errors.AsType[*ebpf.VerifierError](err)
+	if !ok {
+		return ""
+	}
+	for _, line := range slices.Backward(v.Log) {
+		// What comes last is how much was looked at.
+		if line = strings.TrimSpace(line); line != "" && !strings.HasPrefix(line, "processed ") && !strings.HasPrefix(line, "verification time") && !strings.HasPrefix(line, "stack depth") {
+			return line
+		}
+	}
+	return ""
 }
 
 func release() string {

@@ -21,7 +21,7 @@ const (
 	maxFlows     = 4096     // and as many that were seen before
 	maxCopied    = 16 << 10 // bytes of a segment
 	lookEvery    = time.Second
-	rest         = 300 * time.Millisecond // how long what is waiting is read when it stops
+	rest         = 5 * time.Second // how long what is waiting is read at most when it stops
 )
 
 // packets is the engine of packet sockets: one in each network namespace,
@@ -229,7 +229,7 @@ func (e *packets) outgoing(t *tap, s segment) {
 	}
 	r := record.Record{
 		Kind: record.Request, Time: monotonic(), Conn: f.id, Src: s.src, Dst: s.dst,
-		Seq: s.seq, Ack: s.ack, Size: uint32(len(s.data)), Data: s.copied(maxCopied),
+		Seq: s.seq, Ack: s.ack, Size: uint32(len(s.data)), Data: s.copied(maxCopied), NetNS: t.netns,
 	}
 	if len(r.Data) < len(s.data) {
 		e.cut.Add(1)
@@ -271,7 +271,7 @@ func (e *packets) incoming(t *tap, s segment) {
 
 // name looks for the process that a segment comes from.
 func (e *packets) name(t *tap, s segment, f *flowState) record.Record {
-	r := record.Record{Kind: record.Connect, Time: monotonic(), Conn: f.id, Dst: s.dst}
+	r := record.Record{Kind: record.Connect, Time: monotonic(), Conn: f.id, Dst: s.dst, NetNS: t.netns}
 	f.tries++
 	inode := t.inode(s)
 	if inode == 0 {

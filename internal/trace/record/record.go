@@ -36,6 +36,9 @@ type Record struct {
 	Size, Offset uint32
 	// Data are bytes of the payload. They belong to the receiver.
 	Data []byte
+	// NetNS is the namespace that a packet was seen in, by inode, of engines that
+	// look at each by itself; 0: not told.
+	NetNS uint32
 	// Who connected; nil if the engine does not know.
 	Who *Who
 	// Seeded: the connection was open before the engine was; Time is 0, and Who

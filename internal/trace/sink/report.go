@@ -3,6 +3,8 @@ package sink
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -115,6 +117,18 @@ func (r *Report) Run(ctx context.Context) {
 	}
 }
 
+// Finish closes the batch and tries once to send everything, when Run has
+// returned. What is not taken waits in the spool for the next tracer.
+func (r *Report) Finish(ctx context.Context) error {
+	if err := r.Cut(); err != nil {
+		return err
+	}
+	if err := r.drain(ctx); err != nil {
+		return fmt.Errorf("send the last findings: %w: they wait in the spool", err)
+	}
+	return nil
+}
+
 // drain sends batches, oldest first, until none is left.
 func (r *Report) drain(ctx context.Context) error {
 	for {
@@ -122,7 +136,7 @@ func (r *Report) drain(ctx context.Context) error {
 		if err != nil || name == "" {
 			return err
 		}
-		if err := r.post(ctx, body); err != nil {
+		if err := r.post(ctx, name, body); err != nil {
 			if _, refused := errors.AsType[refusal](err); !refused {
 				return err
 			}
@@ -138,15 +152,24 @@ func (r *Report) drain(ctx context.Context) error {
 	}
 }
 
+// batchKey tells a batch from all others, of other machines too. It stays the
+// same over tries and restarts, so that a batch whose answer was lost counts
+// once.
+func batchKey(name string, body []byte) string {
+	sum := sha256.Sum256(body)
+	return strings.TrimSuffix(name, spoolSuffix) + "-" + hex.EncodeToString(sum[:8])
+}
+
 // refusal is an answer that says that the batch itself is wrong.
 type refusal struct{ error }
 
-func (r *Report) post(ctx context.Context, body []byte) error {
+func (r *Report) post(ctx context.Context, name string, body []byte) error {
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, r.URL, bytes.NewReader(body))
 	if err != nil {
 		return err
 	}
 	req.Header.Set("Content-Type", "application/x-ndjson")
+	req.Header.Set("Idempotency-Key", batchKey(name, body))
 	if r.TokenFile != "" {
 		token, err := os.ReadFile(r.TokenFile)
 		if err != nil {

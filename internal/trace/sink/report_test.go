@@ -2,7 +2,6 @@ package sink
 
 import (
 	"context"
-	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -12,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"openimds/internal/testnet"
 	"openimds/internal/trace/finding"
 )
 
@@ -20,6 +20,7 @@ type receiver struct {
 	mu     sync.Mutex
 	status int
 	tokens []string
+	keys   []string
 	got    []finding.Finding
 }
 
@@ -40,6 +41,7 @@ func (r *receiver) ServeHTTP(w http.ResponseWriter, q *http.Request) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.tokens = append(r.tokens, q.Header.Get("Authorization")+" "+q.Header.Get("Content-Type"))
+	r.keys = append(r.keys, q.Header.Get("Idempotency-Key"))
 	if r.status != 0 {
 		w.WriteHeader(r.status)
 		return
@@ -58,7 +60,7 @@ func newReport(t *testing.T, url string, spool int64) *Report {
 	}
 	token := filepath.Join(dir, "token")
 	os.WriteFile(token, []byte("t0ken\n"), 0o600)
-	return &Report{URL: url, TokenFile: token, Spool: s, Every: 10 * time.Millisecond, Client: &http.Client{}, Machine: finding.Machine{Instance: "i-1"}, Log: slog.New(slog.DiscardHandler)}
+	return &Report{URL: url, TokenFile: token, Spool: s, Every: 10 * time.Millisecond, Client: &http.Client{}, Machine: finding.Machine{Instance: "i-1"}, Log: testnet.Quiet()}
 }
 
 func TestReport(t *testing.T) {
@@ -108,6 +110,44 @@ func TestReportOutlivesTheProcess(t *testing.T) {
 	q.Cut()
 	if err := q.drain(t.Context()); err != nil || len(r.got) != 2 {
 		t.Errorf("%v, %d came", err, len(r.got))
+	}
+}
+
+// A batch has the same key at every try, over a restart too, and another one has
+// another, also where the numbers of the spool begin anew.
+func TestBatchKey(t *testing.T) {
+	r := &receiver{status: http.StatusServiceUnavailable}
+	s := httptest.NewServer(r)
+	defer s.Close()
+	p := newReport(t, s.URL, 1<<20)
+	f := sample()
+	p.Put(f)
+	p.Cut()
+	for range 2 {
+		if err := p.drain(t.Context()); err == nil {
+			t.Fatal("it was taken")
+		}
+		again, err := OpenSpool(p.Spool.dir, 1<<20)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p.Spool = again
+	}
+	r.set(0)
+	for range 2 {
+		if err := p.drain(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		again, err := OpenSpool(p.Spool.dir, 1<<20)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p.Spool = again
+		p.Put(f) // the same text
+		p.Cut()
+	}
+	if len(r.keys) != 4 || r.keys[0] == "" || r.keys[0] != r.keys[1] || r.keys[0] != r.keys[2] || r.keys[0] == r.keys[3] {
+		t.Errorf("the keys are %q", r.keys)
 	}
 }
 
@@ -162,5 +202,26 @@ func TestReportRuns(t *testing.T) {
 	<-done
 	if r.count() != 1 {
 		t.Error("the report was not sent")
+	}
+}
+
+// The end of a tracer sends what is left, and what is not taken waits.
+func TestReportFinish(t *testing.T) {
+	r := &receiver{}
+	s := httptest.NewServer(r)
+	defer s.Close()
+	p := newReport(t, s.URL, 1<<20)
+	p.Put(sample())
+	if err := p.Finish(t.Context()); err != nil || r.count() != 1 {
+		t.Errorf("%v, %d taken", err, r.count())
+	}
+	r.set(http.StatusServiceUnavailable)
+	p.Put(sample())
+	if err := p.Finish(t.Context()); err == nil || !strings.Contains(err.Error(), "they wait in the spool") {
+		t.Errorf("nobody takes it: %v", err)
+	}
+	r.set(0)
+	if err := p.Finish(t.Context()); err != nil || r.count() != 2 {
+		t.Errorf("%v, %d taken", err, r.count())
 	}
 }

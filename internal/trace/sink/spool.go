@@ -2,6 +2,7 @@ package sink
 
 import (
 	"bytes"
+	"crypto/rand"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -64,7 +65,8 @@ func (s *Spool) Add(batch []byte) (dropped int, err error) {
 	if dropped, err = s.shrink(s.size - int64(len(batch))); err != nil {
 		return dropped, err
 	}
-	name := filepath.Join(s.dir, fmt.Sprintf("%016d%s", s.next, spoolSuffix))
+	// The number is of this spool alone, and begins anew when it was empty at a start.
+	name := filepath.Join(s.dir, fmt.Sprintf("%016d-%s%s", s.next, rand.Text(), spoolSuffix))
 	s.next++
 	// Under another name first, so that nobody reads half of it.
 	if err := os.WriteFile(name+".new", batch, 0o600); err != nil {

@@ -52,7 +52,13 @@ type Table struct {
 	// Missed counts requests of programs for which there was no room.
 	Missed uint64
 	rows   map[key]*Row
+	// files are those of programs, by their keys without one; ambiguous if there
+	// are several.
+	files map[key]string
 }
+
+// ambiguous is no file's name.
+const ambiguous = "\x00"
 
 type key struct {
 	comm, exe, container, unit string
@@ -62,10 +68,10 @@ type key struct {
 // Add adds a finding.
 func (t *Table) Add(f *finding.Finding) {
 	if t.rows == nil {
-		t.rows = map[key]*Row{}
+		t.rows, t.files = map[key]*Row{}, map[key]string{}
 	}
 	p := &f.Process
-	k := key{p.Comm, p.Exe, p.Container, p.Unit, p.UID}
+	k := t.keyOf(p)
 	r := t.rows[k]
 	if r == nil {
 		if len(t.rows) >= maxRows {
@@ -76,6 +82,32 @@ func (t *Table) Add(f *finding.Finding) {
 		t.rows[k] = r
 	}
 	r.add(f)
+}
+
+// keyOf returns the key of a process's row. Of one that had ended the file could
+// not be read: it is counted with the others of that name, if these have one
+// file.
+func (t *Table) keyOf(p *finding.Process) key {
+	without := key{comm: p.Comm, container: p.Container, unit: p.Unit, uid: p.UID}
+	k := without
+	known, seen := t.files[without]
+	switch k.exe = p.Exe; {
+	case p.Comm == "" || len(t.files) >= maxRows && !seen:
+	case p.Exe == "":
+		if seen && known != ambiguous {
+			k.exe = known
+		}
+	case !seen:
+		t.files[without] = p.Exe
+		if r := t.rows[without]; r != nil {
+			delete(t.rows, without)
+			r.Exe = p.Exe
+			t.rows[k] = r
+		}
+	case known != p.Exe:
+		t.files[without] = ambiguous
+	}
+	return k
 }
 
 func (r *Row) add(f *finding.Finding) {

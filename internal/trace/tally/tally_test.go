@@ -38,6 +38,30 @@ func TestRows(t *testing.T) {
 	}
 }
 
+// A process that had ended before its file was read is counted with the others
+// of its name, whichever comes first, unless these are of several files.
+func TestRowsWithoutFile(t *testing.T) {
+	add := func(table *Table, comm, exe string, pid int) {
+		f := request(finding.TokenFree, comm, "", "/", pid)
+		f.Process.Exe = exe
+		table.Add(f)
+	}
+	var table Table
+	add(&table, "curl", "", 1)
+	add(&table, "curl", "/usr/bin/curl", 2)
+	add(&table, "curl", "", 3)
+	add(&table, "wget", "", 4)
+	rows := table.Rows()
+	if len(rows) != 2 || rows[0].Exe != "/usr/bin/curl" || rows[0].TokenFree != 6 || rows[0].Processes() != 3 || rows[1].Exe != "" || rows[1].Comm != "wget" {
+		t.Errorf("%+v", rows)
+	}
+	add(&table, "curl", "/opt/curl", 5)
+	add(&table, "curl", "", 6)
+	if rows := table.Rows(); len(rows) != 4 || rows[0].TokenFree != 6 {
+		t.Errorf("%d rows", len(rows))
+	}
+}
+
 func TestTableIsBounded(t *testing.T) {
 	var table Table
 	for i := range maxRows + 5 {

@@ -119,43 +119,42 @@ struct small_connect {
 
 static __always_inline void connecting(struct bpf_sock_addr *ctx, int family, __be32 a, __be32 b, __be32 c, __be32 d)
 {
-	struct who unsent = {}, *w = &unsent;
+	// On the stack: the ring's memory is no map value to old verifiers, and they
+	// do not know that it is there once it was found to be.
+	struct who w = {};
 	__u64 cookie = bpf_get_socket_cookie(ctx);
 	__u64 id = bpf_get_current_pid_tgid();
+	w.cgroup = bpf_get_current_cgroup_id();
+	w.pid = id >> 32;
+	w.tid = (__u32)id;
+	w.uid = (__u32)bpf_get_current_uid_gid();
+	w.loginuid = -1;
+	bpf_get_current_comm(w.comm, sizeof(w.comm));
 	EVENT *e = bpf_ringbuf_reserve(&events, sizeof(*e), 0);
-	if (e) {
-		struct head *h = &e->head;
-		w = &h->who;
-		__builtin_memset(h, 0, sizeof(*h));
-		h->version = VERSION;
-		h->kind = CONNECT;
-		h->family = family;
-		h->known = 1;
-		h->time = bpf_ktime_get_ns();
-		h->cookie = cookie;
-		((__u32 *)h->dst)[0] = a;
-		((__u32 *)h->dst)[1] = b;
-		((__u32 *)h->dst)[2] = c;
-		((__u32 *)h->dst)[3] = d;
-		h->dport = bpf_ntohs((__be16)ctx->user_port);
-	}
-	w->cgroup = bpf_get_current_cgroup_id();
-	w->pid = id >> 32;
-	w->tid = (__u32)id;
-	w->uid = (__u32)bpf_get_current_uid_gid();
-	w->loginuid = -1;
-	bpf_get_current_comm(w->comm, sizeof(w->comm));
 	if (!e) {
 		count(LOST_CONNECT);
-		bpf_map_update_elem(&socks, &cookie, w, 0);
+		bpf_map_update_elem(&socks, &cookie, &w, 0);
 		return;
 	}
+	struct head *h = &e->head;
+	__builtin_memset(h, 0, sizeof(*h));
+	h->version = VERSION;
+	h->kind = CONNECT;
+	h->family = family;
+	h->known = 1;
+	h->time = bpf_ktime_get_ns();
+	h->cookie = cookie;
+	((__u32 *)h->dst)[0] = a;
+	((__u32 *)h->dst)[1] = b;
+	((__u32 *)h->dst)[2] = c;
+	((__u32 *)h->dst)[3] = d;
+	h->dport = bpf_ntohs((__be16)ctx->user_port);
+	__builtin_memcpy(&h->who, &w, sizeof(w));
 #ifdef RICH
 	describe(e);
+	__builtin_memcpy(&w, &h->who, sizeof(w));
 #endif
-	// The ring's memory is no map value to old verifiers: the copy goes over the stack.
-	__builtin_memcpy(&unsent, w, sizeof(unsent));
-	bpf_map_update_elem(&socks, &cookie, &unsent, 0);
+	bpf_map_update_elem(&socks, &cookie, &w, 0);
 	bpf_ringbuf_submit(e, 0);
 }
 

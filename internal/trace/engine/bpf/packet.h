@@ -72,7 +72,8 @@ static __always_inline void fill(struct __sk_buff *skb, const struct place *p, s
 
 static __always_inline struct who *owner(struct head *h)
 {
-	struct who *w = bpf_map_lookup_elem(&socks, &h->cookie);
+	__u64 cookie = h->cookie; // before 6.2 a key cannot lie in the ring's memory
+	struct who *w = bpf_map_lookup_elem(&socks, &cookie);
 #ifdef PERF
 	if (!w)
 		w = adopt(h);

@@ -18,6 +18,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"openimds/internal/testnet"
 )
 
 // bed is a fleet on loopback, of the programs as they are built: a control
@@ -44,15 +46,20 @@ var (
 	})
 )
 
-func TestMain(m *testing.M) {
+func TestMain(m *testing.M) { testnet.Isolate(tests{m}) }
+
+// tests are those of the package, with a folder for the programs.
+type tests struct{ *testing.M }
+
+// Run runs them.
+func (m tests) Run() int {
 	var err error
 	if built, err = os.MkdirTemp("", "imds-node-test-"); err != nil {
 		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
+		return 1
 	}
-	code := m.Run()
-	_ = os.RemoveAll(built)
-	os.Exit(code)
+	defer os.RemoveAll(built)
+	return m.M.Run()
 }
 
 func program(t *testing.T, name string) string {
@@ -99,7 +106,7 @@ func (b *bed) write(name, text string) {
 // imds runs a command to its end.
 func (b *bed) imds(args ...string) string {
 	b.t.Helper()
-	cmd := exec.CommandContext(b.t.Context(), program(b.t, "imds"), args...)
+	cmd := testnet.Command(b.t.Context(), program(b.t, "imds"), args...)
 	cmd.Env = []string{}
 	out, err := cmd.CombinedOutput()
 	if err != nil {
@@ -117,6 +124,7 @@ func (b *bed) up() {
 		b.t.Fatal(err)
 	}
 	b.token = strings.TrimSpace(string(token))
+	testnet.SecretFiles(b.t, b.path("key"), b.path("state/admin-token"), b.path("state/alarm-key"), b.path("state/token-keys.json"))
 }
 
 // call calls the admin API, and wants a status below 300.
@@ -202,7 +210,7 @@ admin: {address: %[5]q}
 // process is a running program.
 type process struct {
 	name string
-	cmd  *exec.Cmd
+	cmd  *testnet.Cmd
 	urls map[string]string // by the first word of what it prints
 	log  *lockedText
 	done chan struct{}
@@ -229,7 +237,7 @@ func (l *lockedText) String() string {
 // launch starts a program, and returns when it has printed ready.
 func launch(t *testing.T, env []string, name string, args ...string) *process {
 	t.Helper()
-	cmd := exec.Command(name, args...) //nolint:noctx // it ends by the signals that the test sends
+	cmd := testnet.Server(name, args...)
 	cmd.Env = append([]string{}, env...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	p := &process{name: filepath.Base(name), cmd: cmd, urls: map[string]string{}, log: &lockedText{}, done: make(chan struct{})}
@@ -244,6 +252,7 @@ func launch(t *testing.T, env []string, name string, args ...string) *process {
 	}
 	_ = in.Close()
 	t.Cleanup(func() {
+		p.testify(t)
 		// The whole group: it may have been replaced by a successor.
 		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
 		<-p.done
@@ -258,7 +267,7 @@ func launch(t *testing.T, env []string, name string, args ...string) *process {
 	}()
 	ready := make(chan bool, 1)
 	go func() {
-		lines := bufio.NewScanner(out)
+		lines := bufio.NewScanner(io.TeeReader(out, testnet.Witness(p.name)))
 		for lines.Scan() {
 			word, rest, _ := strings.Cut(lines.Text(), " ")
 			if word == "ready" {
@@ -282,11 +291,23 @@ func launch(t *testing.T, env []string, name string, args ...string) *process {
 	return p
 }
 
+// testify notes what the program counts, so that it can be searched for the
+// secrets of all tests; what it writes is heard as it comes.
+func (p *process) testify(t *testing.T) {
+	t.Helper()
+	for _, name := range []string{"control", "admin"} {
+		if url := p.urls[name]; url != "" {
+			testnet.Scrape(t, url+"/metrics")
+		}
+	}
+}
+
 func (p *process) url(name string) string { return p.urls[name] }
 
 // signal ends the process and returns its exit code, -1 if a signal ended it.
 func (p *process) signal(t *testing.T, s syscall.Signal) int {
 	t.Helper()
+	p.testify(t)
 	_ = p.cmd.Process.Signal(s) // it may have ended already
 	select {
 	case <-p.done:
@@ -385,9 +406,9 @@ func (b *bed) eventually(what string, ok func() bool) {
 }
 
 // newCommand is a program that ends by itself.
-func newCommand(t *testing.T, name string, args ...string) *exec.Cmd {
+func newCommand(t *testing.T, name string, args ...string) *testnet.Cmd {
 	t.Helper()
-	cmd := exec.CommandContext(t.Context(), program(t, name), args...)
+	cmd := testnet.Command(t.Context(), program(t, name), args...)
 	cmd.Env = []string{}
 	return cmd
 }

@@ -178,21 +178,16 @@ func (h *host) start(rest context.Context, old *handover.Predecessor) error {
 	return nil
 }
 
-// settleTime is how long after a start everything that the old process had is
-// in use again: interfaces are found one by one.
-const settleTime = 10 * time.Second
+// settleTime is how long none of what the old process had was taken over before
+// the rest is given up: interfaces are found one by one.
+const settleTime = 4 * time.Second
 
 // settle gives up what the old process had and this one does not use.
 func (h *host) settle(ctx context.Context) {
-	select {
-	case <-ctx.Done():
-		return
-	case <-time.After(settleTime):
+	for _, key := range h.sockets.Settle(ctx, settleTime) {
+		h.log.Info("a listener of the old process is not in use any more", "listener", key)
 	}
-	for _, key := range h.sockets.CloseUnused() {
-		h.log.Info("a listener of the old process is not in the settings any more", "listener", key)
-	}
-	if h.attacher != nil {
+	if h.attacher != nil && ctx.Err() == nil {
 		if err := h.attacher.Cleanup(); err != nil {
 			h.log.Error("addresses that are not needed any more were not taken off their interfaces", "err", err)
 		}

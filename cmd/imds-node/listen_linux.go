@@ -40,8 +40,9 @@ func (h *host) nodeConfig() node.Config {
 
 // open opens a socket for instances, or takes over that of the old process.
 func (h *host) open(ctx context.Context, at netenv.Spec) (net.Listener, error) {
-	key := fmt.Sprintf("instances %q %q %s %d", at.Namespace, at.Interface, at.Address, at.MinTTL)
-	return h.sockets.Listen(key, wire.Adopt, func() (net.Listener, error) { return netenv.Listen(ctx, at, wire.Listen) })
+	return h.sockets.Listen("instances "+at.Key(),
+		func(f *os.File) (net.Listener, error) { return netenv.Adopt(at, f, wire.Adopt) },
+		func() (net.Listener, error) { return netenv.Listen(ctx, at, wire.Listen) })
 }
 
 // listen opens all listeners and serves on them.

@@ -20,6 +20,7 @@ import (
 	"openimds/internal/node"
 	"openimds/internal/pki"
 	"openimds/internal/telemetry"
+	"openimds/internal/testnet"
 	"openimds/internal/token"
 )
 
@@ -80,7 +81,7 @@ func guestOf(n int, address string) feed.Guest {
 // Of two instances that claim one address neither is served, the others are,
 // and all are once the address is told apart again.
 func TestClash(t *testing.T) {
-	g := newGuests(slog.New(slog.DiscardHandler))
+	g := newGuests(testnet.Quiet())
 	g.node = node.New(node.Config{Keys: g.keysOf})
 	apply := func(b *feed.Batch, served, held int) {
 		t.Helper()
@@ -164,12 +165,12 @@ func TestUsage(t *testing.T) {
 		"-c " + good:             "n.crt", // there is no last good state either
 	} {
 		var out, problems bytes.Buffer
-		if code := run(t.Context(), strings.Fields(args), &out, &problems); code != exitUsage || !strings.Contains(problems.String(), want) {
+		if code := run(t.Context(), strings.Fields(args), &out, testnet.Hear(&problems, "imds-node")); code != exitUsage || !strings.Contains(problems.String(), want) {
 			t.Errorf("imds-node %s: exit code %d, %q, want %q", args, code, problems.String(), want)
 		}
 	}
 	var out bytes.Buffer
-	if code := run(t.Context(), []string{"-help"}, &out, &out); code != 0 || !strings.Contains(out.String(), "SIGHUP") {
+	if code := run(t.Context(), []string{"-help"}, &out, testnet.Hear(&out, "imds-node")); code != 0 || !strings.Contains(out.String(), "SIGHUP") {
 		t.Errorf("-help: exit code %d, %q", code, out.String())
 	}
 	if _, err := credentialPath("node-key", ""); err == nil || !strings.Contains(err.Error(), "LoadCredential=node-key") {

@@ -18,7 +18,7 @@ const usageFolder = "usage"
 func (h *host) count(name string, calls *feed.Calls) error {
 	var err error
 	h.meter, err = meter.New(meter.Config{
-		Node: name, Harvest: h.node.Harvest, Spool: filepath.Join(h.settings.State, usageFolder), Logger: h.log,
+		Node: name, Harvest: h.node.Harvest, Spool: filepath.Join(h.settings.State, usageFolder), Overlaps: h.inherited != "", Logger: h.log,
 		Record: func(ctx context.Context, r series.Report) error { return calls.Usage(ctx, r) },
 	})
 	return err

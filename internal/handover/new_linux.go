@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -17,9 +18,8 @@ type Predecessor struct{ channel }
 // Inherit takes what an old process hands over. Value is that of the program's
 // Variable: empty where there is no old process.
 func Inherit(value string) (*Sockets, *Predecessor, error) {
-	s := &Sockets{inherited: map[string]*os.File{}, files: map[string]*os.File{}}
 	if value == "" {
-		return s, nil, nil
+		return &Sockets{}, nil, nil
 	}
 	at, err := strconv.Atoi(value)
 	if err != nil || at != firstFile-1 {
@@ -34,13 +34,11 @@ func Inherit(value string) (*Sockets, *Predecessor, error) {
 	if err := json.Unmarshal([]byte(line), &t); err != nil {
 		return nil, nil, fmt.Errorf("inherit sockets: read their table: %w", err)
 	}
-	for i, key := range t.Sockets {
-		s.inherited[key] = inherited(firstFile+i, key)
+	var files []*os.File
+	for i, name := range slices.Concat(t.Sockets, t.Files) {
+		files = append(files, inherited(firstFile+i, name))
 	}
-	for i, name := range t.Files {
-		s.files[name] = inherited(firstFile+len(t.Sockets)+i, name)
-	}
-	return s, p, nil
+	return t.sockets(files), p, nil
 }
 
 // inherited is a descriptor that came with the process, and is to end with it.

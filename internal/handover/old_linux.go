@@ -1,6 +1,7 @@
 package handover
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -19,6 +20,11 @@ type Program struct {
 	Variable string
 	// Patience is how long the new process may take for each step.
 	Patience time.Duration
+	// Sibling makes the new process a child of this one's parent. It is for a
+	// parent that is a service manager: systemd waits for the end of its own
+	// children alone, and kills a main process at once that is not one of
+	// them when the service is stopped.
+	Sibling bool
 }
 
 // Successor is a new process, as the old one sees it. Either Release succeeds,
@@ -53,6 +59,9 @@ func (s *Sockets) Start(p Program) (*Successor, error) {
 	cmd.Env = append(without(p.Env, p.Variable), fmt.Sprintf("%s=%d", p.Variable, firstFile-1))
 	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
 	cmd.ExtraFiles = files
+	if p.Sibling {
+		cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_PARENT}
+	}
 	err = cmd.Start()
 	closeAll() // the end of the successor is seen only when nobody else has its end of the channel
 	if err != nil {
@@ -61,6 +70,10 @@ func (s *Sockets) Start(p Program) (*Successor, error) {
 	n := &Successor{newChannel(mine), cmd, p.Patience, make(chan struct{})}
 	go func() {
 		defer close(n.ended)
+		if p.Sibling {
+			await(cmd.Process.Pid)
+			return
+		}
 		_ = cmd.Wait() // who cares sees the channel close
 	}()
 	text, err := json.Marshal(t)
@@ -78,6 +91,22 @@ func (s *Sockets) Start(p Program) (*Successor, error) {
 		return nil, err
 	}
 	return n, nil
+}
+
+// await waits until a process that is not a child has ended, and has nothing
+// open any more.
+func await(pid int) {
+	for {
+		stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+		if err != nil {
+			return
+		}
+		// The state follows the name, which may hold anything in parentheses.
+		if i := bytes.LastIndex(stat, []byte(") ")); i >= 0 && len(stat) > i+2 && (stat[i+2] == 'Z' || stat[i+2] == 'X') {
+			return
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
 }
 
 // without returns env without a variable.

@@ -1,6 +1,7 @@
 package handover
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"maps"
@@ -9,7 +10,11 @@ import (
 	"slices"
 	"sync"
 	"syscall"
+	"time"
 )
+
+// errNone stands for an inherited socket that there is not.
+var errNone = errors.New("there is none")
 
 // Sockets opens listening sockets, or finds them among those that the process
 // has inherited, and knows which are open, so that they can be handed on. Its
@@ -23,19 +28,27 @@ type Sockets struct {
 }
 
 // Listen returns what adopt makes of the inherited socket of that key, which it
-// takes over, and if there is none what open opens. Both return a
-// syscall.Conn. The key says everything that the socket depends on.
+// takes over, also where it refuses; and if there is none, or adopt has no use
+// for it, what open opens. Both return a syscall.Conn. The key says everything
+// that the socket depends on.
 func (s *Sockets) Listen(key string, adopt func(*os.File) (net.Listener, error), open func() (net.Listener, error)) (net.Listener, error) {
 	s.mu.Lock()
+	// Two with port 0 have one key, and are told apart by their order.
+	for name, n := key, 2; s.isOpen(key); n++ {
+		key = fmt.Sprintf("%s, %d", name, n)
+	}
 	file := s.inherited[key]
 	delete(s.inherited, key)
 	s.mu.Unlock()
+	var ln net.Listener
+	err := errNone
 	if file != nil {
-		open = func() (net.Listener, error) { return adopt(file) }
+		ln, err = adopt(file)
 	}
-	ln, err := open()
 	if err != nil {
-		return nil, err
+		if ln, err = open(); err != nil {
+			return nil, err
+		}
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -43,11 +56,17 @@ func (s *Sockets) Listen(key string, adopt func(*os.File) (net.Listener, error),
 		s.open = map[string]net.Listener{}
 	}
 	if len(s.open) >= max(64, s.tidy) {
-		maps.DeleteFunc(s.open, func(_ string, ln net.Listener) bool { return control(ln, func(uintptr) {}) != nil })
+		maps.DeleteFunc(s.open, func(key string, _ net.Listener) bool { return !s.isOpen(key) })
 		s.tidy = 2 * len(s.open)
 	}
 	s.open[key] = ln
 	return ln, nil
+}
+
+// isOpen reports whether the socket of a key is open. The lock is held.
+func (s *Sockets) isOpen(key string) bool {
+	ln := s.open[key]
+	return ln != nil && control(ln, func(uintptr) {}) == nil
 }
 
 // Keep hands a file on, too, such as one that is locked.
@@ -67,9 +86,28 @@ func (s *Sockets) File(name string) *os.File {
 	return s.files[name]
 }
 
-// CloseUnused closes inherited sockets that nobody has asked for, and returns
-// their keys. Who connects to one of them waits in vain until then.
-func (s *Sockets) CloseUnused() []string {
+// Settle closes inherited sockets that nobody asks for any more, and returns
+// their keys: who connects to one of them waits in vain until then. Some are
+// asked for only when their interfaces are found, so it waits until none was
+// for the time of a pause. It does nothing more once ctx is done.
+func (s *Sockets) Settle(ctx context.Context, pause time.Duration) []string {
+	for left := -1; ; {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(pause):
+		}
+		s.mu.Lock()
+		now := len(s.inherited)
+		s.mu.Unlock()
+		if now == left || now == 0 {
+			return s.closeUnused()
+		}
+		left = now
+	}
+}
+
+func (s *Sockets) closeUnused() []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	keys := slices.Sorted(maps.Keys(s.inherited))
@@ -80,14 +118,47 @@ func (s *Sockets) CloseUnused() []string {
 	return keys
 }
 
+// Again returns Sockets that have inherited what these have open, as if by
+// another process: the process itself can begin anew after it has closed them.
+func (s *Sockets) Again() (*Sockets, error) {
+	t, files, err := s.duplicates()
+	if err != nil {
+		for _, f := range files {
+			_ = f.Close() // it is being given up
+		}
+		return nil, err
+	}
+	return t.sockets(files), nil
+}
+
+// sockets have inherited files that t tells of.
+func (t table) sockets(files []*os.File) *Sockets {
+	s := &Sockets{inherited: map[string]*os.File{}, files: map[string]*os.File{}}
+	for i, key := range t.Sockets {
+		s.inherited[key] = files[i]
+	}
+	for i, name := range t.Files {
+		s.files[name] = files[len(t.Sockets)+i]
+	}
+	return s
+}
+
 // duplicates returns the sockets and files that are open now, as descriptors of
-// their own that the caller closes.
+// their own that the caller closes: also sockets that were inherited and that
+// nobody has asked for yet.
 func (s *Sockets) duplicates() (t table, files []*os.File, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, key := range slices.Sorted(maps.Keys(s.open)) {
-		f, err := duplicate(s.open[key])
-		if errors.Is(err, os.ErrClosed) || errors.Is(err, net.ErrClosed) {
+	all := map[string]any{}
+	for key, f := range s.inherited {
+		all[key] = f
+	}
+	for key, ln := range s.open {
+		all[key] = ln
+	}
+	for _, key := range slices.Sorted(maps.Keys(all)) {
+		f, err := duplicate(all[key])
+		if errors.Is(err, errGone) {
 			continue
 		}
 		if err != nil {
@@ -124,6 +195,9 @@ func duplicate(of any) (*os.File, error) {
 	return os.NewFile(uintptr(fd), "handed over"), nil
 }
 
+// errGone tells of a socket or file that was closed.
+var errGone = errors.New("it was closed")
+
 // control calls use with the descriptor of a socket or a file.
 func control(of any, use func(fd uintptr)) error {
 	c, ok := of.(syscall.Conn)
@@ -134,5 +208,8 @@ func control(of any, use func(fd uintptr)) error {
 	if err != nil {
 		return err
 	}
-	return raw.Control(use)
+	if err := raw.Control(use); err != nil {
+		return fmt.Errorf("%w: %w", errGone, err) // there is no other reason, and no one error for it
+	}
+	return nil
 }

@@ -54,6 +54,9 @@ func (a *Attacher) Attach(p Place, addr netip.Addr) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	p = p.Clean()
+	if a.left {
+		return fmt.Errorf("attach %s to %s: another process has taken over", addr, p)
+	}
 	err := a.within(p, func(r *record, h *netlink.Handle, link netlink.Link) error {
 		return a.attach(r, h, link, addr.Unmap())
 	})
@@ -80,12 +83,36 @@ func (a *Attacher) Detach(p Place, addr netip.Addr) error {
 	return a.undo(r, func(s step) bool { return s.Address == addr || s.Source == addr || s.Sysctl != "" && len(r.users) == 0 })
 }
 
-// Leave leaves everything as it is, for a successor that has opened the journal
-// and attached the same: Detach takes nothing back any more.
+// Leave leaves everything as it is, for a successor that opens the journal from
+// then on and attaches the same: nothing is taken back any more, and nothing is
+// attached.
 func (a *Attacher) Leave() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.left = true
+}
+
+// Return takes back Leave, when the successor has ended and nobody else has the
+// journal open: what that one did is this process's to take back.
+func (a *Attacher) Return() error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	boot, err := bootID()
+	if err != nil {
+		return err
+	}
+	mine := a.records
+	a.records = map[Place]*record{}
+	if err := a.read(boot); err != nil {
+		return err
+	}
+	for p, r := range a.records {
+		if m := mine[p]; m != nil && m.Device == r.Device && m.Inode == r.Inode && m.Index == r.Index {
+			r.users = m.users
+		}
+	}
+	a.left = false
+	return nil
 }
 
 // Cleanup takes back whatever this process does not use itself: what an
@@ -93,6 +120,9 @@ func (a *Attacher) Leave() {
 func (a *Attacher) Cleanup() error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	if a.left {
+		return nil
+	}
 	var errs []error
 	for _, r := range a.records {
 		errs = append(errs, a.undo(r, func(s step) bool {

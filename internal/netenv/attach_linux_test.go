@@ -2,13 +2,12 @@ package netenv_test
 
 import (
 	"bytes"
-	"log/slog"
 	"net/netip"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"openimds/internal/netenv"
 	"openimds/internal/testnet"
@@ -24,7 +23,7 @@ var (
 func attacher(t *testing.T, dir string) *netenv.Attacher {
 	t.Helper()
 	var log bytes.Buffer
-	a, err := netenv.OpenAttacher(netenv.Attaching{Journal: dir, Logger: slog.New(slog.NewTextHandler(&log, nil))})
+	a, err := netenv.OpenAttacher(netenv.Attaching{Journal: dir, Logger: testnet.Logger(&log, nil)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -93,7 +92,26 @@ func newBed(t *testing.T) *bed {
 			"route add default via 10.0.0.1", "route add 169.254.169.254 dev eth0", "route add 100.100.100.200 dev eth0",
 			"-6 route add fd00::/16 dev eth0")
 	}
+	for i := range b.guests {
+		settle(t, b.host, b.tap(i).Interface)
+	}
 	return b
+}
+
+// settle waits until an interface has its link-local address for good,
+// which is some time after the other end is up.
+func settle(t *testing.T, ns *testnet.Namespace, name string) {
+	t.Helper()
+	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
+		out, err := ns.Exec(t.Context(), nil, "ip", "-6", "addr", "show", "dev", name, "scope", "link")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if strings.Contains(out, "fe80:") && !strings.Contains(out, "tentative") {
+			return
+		}
+	}
+	t.Fatalf("%s has no link-local address", name)
 }
 
 // Guests with one address reach listeners on their own interfaces, whatever
@@ -253,7 +271,7 @@ func TestKilled(t *testing.T) {
 	b := newBed(t)
 	before := state(t, b.host)
 	dir := filepath.Join(t.TempDir(), "journal")
-	cmd := exec.Command("/proc/self/exe", "-test.run=^TestHelperKilled$")
+	cmd := testnet.Server("/proc/self/exe", "-test.run=^TestHelperKilled$")
 	cmd.Env = append(testnet.Environ(), "NETENV_HELPER="+b.host.Path+" "+dir)
 	if out, err := cmd.CombinedOutput(); err == nil || len(out) > 0 {
 		t.Fatalf("%v\n%s", err, out)

@@ -19,6 +19,8 @@ type directory struct {
 	events     *os.File // nil where there is nothing to be told
 	woken      chan struct{}
 	unfinished bool // the last list found a file that may become a namespace
+	// refused is why the last list could not look at a file; nil: it could.
+	refused error
 }
 
 // newDirectory looks at the rule's directory. One that is not there, or of
@@ -75,7 +77,7 @@ func (d *directory) wait(ctx context.Context, most time.Duration) bool {
 // list returns the namespaces that are there, by name.
 func (d *directory) list() map[string]identity {
 	found := map[string]identity{}
-	d.unfinished = false
+	d.unfinished, d.refused = false, nil
 	add := func(name, file string) {
 		id, ok := identify(file)
 		if ok {
@@ -83,6 +85,9 @@ func (d *directory) list() map[string]identity {
 			return
 		}
 		info, err := os.Stat(file)
+		if errors.Is(err, os.ErrPermission) {
+			d.refused = forbidden(file, err)
+		}
 		d.unfinished = d.unfinished || err == nil && time.Since(info.ModTime()) < 5*time.Second
 	}
 	if d.literal != "" {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"os"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -27,6 +28,51 @@ func Listen(ctx context.Context, s Spec, open Open) (net.Listener, error) {
 		return nil, s.explain(err)
 	}
 	return ln, nil
+}
+
+// Adopt makes a listener, as adopt does, of a listening socket that another
+// process opened with Listen, and takes the file over. A socket stays with the
+// interface and in the namespace that it was opened for: where those have gone
+// since, and others have their names, it is closed, and that is ErrElsewhere.
+func Adopt(s Spec, f *os.File, adopt func(*os.File) (net.Listener, error)) (net.Listener, error) {
+	raw, err := f.SyscallConn()
+	if err == nil {
+		var inner error
+		err = raw.Control(func(fd uintptr) { inner = s.holds(int(fd)) })
+		err = errors.Join(err, inner)
+	}
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("take over the listener on %s, %s: %w", s.Address, s.Place, err), f.Close())
+	}
+	return adopt(f)
+}
+
+// holds returns an error if a socket is not where s says. Before Linux 5.14 the
+// kernel does not tell of which namespace a socket is, and none is taken over.
+func (s Spec) holds(fd int) error {
+	if s.Interface != "" {
+		if name, err := unix.GetsockoptString(fd, unix.SOL_SOCKET, unix.SO_BINDTODEVICE); err != nil || name != s.Interface {
+			return errors.Join(ErrElsewhere, err) // the kernel keeps the number, and looks for its present name
+		}
+	}
+	if s.Namespace == "" {
+		return nil
+	}
+	is, err := unix.GetsockoptUint64(fd, unix.SOL_SOCKET, unix.SO_NETNS_COOKIE)
+	if err != nil {
+		return errors.Join(ErrElsewhere, err)
+	}
+	return Within(s.Namespace, func() error {
+		here, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+		if err != nil {
+			return os.NewSyscallError("socket", err)
+		}
+		want, err := unix.GetsockoptUint64(here, unix.SOL_SOCKET, unix.SO_NETNS_COOKIE)
+		if err == nil && is != want {
+			err = ErrElsewhere
+		}
+		return errors.Join(err, unix.Close(here))
+	})
 }
 
 // control sets what must be set before the socket is bound. What it sets holds

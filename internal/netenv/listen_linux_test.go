@@ -1,15 +1,16 @@
 package netenv_test
 
 import (
+	"context"
 	"errors"
 	"io"
 	"net"
 	"net/netip"
 	"os"
-	"os/exec"
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -49,6 +50,11 @@ func listen(t *testing.T, name string, s netenv.Spec) net.Listener {
 func hear(t *testing.T, from *testnet.Namespace, source netip.AddrPort, to string) string {
 	t.Helper()
 	c, err := from.Dial(source, to)
+	// The kernel makes the route of a new address of IPv6 a moment later.
+	for end := time.Now().Add(5 * time.Second); errors.Is(err, unix.ENETUNREACH) && time.Now().Before(end); {
+		time.Sleep(5 * time.Millisecond)
+		c, err = from.Dial(source, to)
+	}
 	if err != nil {
 		t.Fatalf("connect to %s: %v", to, err)
 	}
@@ -234,6 +240,12 @@ func TestHelperUnprivileged(t *testing.T) {
 		_, err := netenv.Listen(t.Context(), s, wire.Listen)
 		t.Logf("%v", err)
 	}
+	for _, iface := range []string{"", "tap*"} {
+		over, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		err := netenv.Watch(over, netenv.Watching{Rule: netenv.Rule{Namespace: "/proc/1/ns/net", Interface: iface}}, func(netenv.Change) {})
+		t.Logf("watching %q: %v", iface, err)
+		cancel()
+	}
 	a, err := netenv.OpenAttacher(netenv.Attaching{Journal: t.TempDir()})
 	if err != nil {
 		t.Fatal(err)
@@ -244,7 +256,7 @@ func TestHelperUnprivileged(t *testing.T) {
 // What a capability is missing for is said, with its name.
 func TestPrivileges(t *testing.T) {
 	testnet.RequireIsolated(t)
-	cmd := exec.Command("/proc/self/exe", "-test.run=^TestHelperUnprivileged$", "-test.v")
+	cmd := testnet.Server("/proc/self/exe", "-test.run=^TestHelperUnprivileged$", "-test.v")
 	cmd.Env = append(testnet.Environ(), "NETENV_HELPER=/proc/self/ns/net", "TMPDIR=/tmp")
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
 	cmd.Dir = "/"
@@ -258,6 +270,8 @@ func TestPrivileges(t *testing.T) {
 		"CAP_SYS_ADMIN is needed to enter another network namespace",
 		"CAP_NET_BIND_SERVICE is needed to listen on a port below 1024",
 		"CAP_NET_ADMIN is needed to put an address on an interface",
+		`watching "": look for namespace /proc/1/ns/net: CAP_SYS_PTRACE is needed to reach the network namespace of a process of another user`,
+		`watching "tap*": look for namespace /proc/1/ns/net: CAP_SYS_PTRACE is needed`,
 	} {
 		if !strings.Contains(out, want) {
 			t.Errorf("nothing says %q:\n%s", want, out)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"strings"
 
 	"golang.org/x/sys/unix"
 )
@@ -50,7 +51,7 @@ func enter(path string) error {
 		return fmt.Errorf("%s: %w", path, ErrNoNamespace)
 	}
 	if err != nil {
-		return &os.PathError{Op: "open network namespace", Path: path, Err: err}
+		return forbidden(path, &os.PathError{Op: "open network namespace", Path: path, Err: err})
 	}
 	defer unix.Close(fd)
 	err = unix.Setns(fd, unix.CLONE_NEWNET)
@@ -61,6 +62,15 @@ func enter(path string) error {
 		return fmt.Errorf("enter network namespace %s: %w", path, need(err, "CAP_SYS_ADMIN", "enter another network namespace"))
 	}
 	return nil
+}
+
+// forbidden says what is needed to reach a namespace by a file that may not be
+// read.
+func forbidden(path string, err error) error {
+	if strings.HasPrefix(path, "/proc/") {
+		return need(err, "CAP_SYS_PTRACE", "reach the network namespace of a process of another user")
+	}
+	return err
 }
 
 // Make makes a network namespace. It lives as long as the file is open, a

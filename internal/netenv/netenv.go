@@ -80,6 +80,12 @@ type Spec struct {
 	MinTTL int
 }
 
+// Key names what a listener's socket depends on: two Specs with one key have
+// sockets that can stand in for each other, as long as Adopt agrees.
+func (s Spec) Key() string {
+	return fmt.Sprintf("%q %q %s %d", s.Namespace, s.Interface, s.Address, s.MinTTL)
+}
+
 // Control is what net.ListenConfig.Control is: it is called with the socket
 // before that is bound.
 type Control = func(network, address string, raw syscall.RawConn) error
@@ -95,6 +101,9 @@ var (
 	// ErrNoInterface: there is no such interface.
 	ErrNoInterface = errors.New("there is no such interface")
 )
+
+// ErrElsewhere tells of a socket that is not where a Spec says.
+var ErrElsewhere = errors.New("the socket is on another interface, or in another namespace, that had the name before")
 
 // A NeedError is something that the process may not do for want of a
 // capability.

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"net"
 	"net/netip"
+	"os"
 )
 
 var errLinux = errors.New("network namespaces and interfaces need Linux")
@@ -32,6 +33,11 @@ func Listen(ctx context.Context, s Spec, open Open) (net.Listener, error) {
 	return ln, nil
 }
 
+// Adopt is adopt; elsewhere than on Linux no listener is on an interface.
+func Adopt(_ Spec, f *os.File, adopt func(*os.File) (net.Listener, error)) (net.Listener, error) {
+	return adopt(f)
+}
+
 // Watch needs Linux.
 func Watch(context.Context, Watching, func(Change)) error { return errLinux }
 
@@ -49,6 +55,9 @@ func (a *Attacher) Detach(Place, netip.Addr) error { return errLinux }
 
 // Leave needs Linux.
 func (a *Attacher) Leave() {}
+
+// Return needs Linux.
+func (a *Attacher) Return() error { return errLinux }
 
 // Cleanup needs Linux.
 func (a *Attacher) Cleanup() error { return errLinux }

@@ -18,9 +18,8 @@ type Rule struct {
 	Interface string
 }
 
-// Static reports whether the rule names one place that is there or is an
-// error: nothing is waited for.
-func (r Rule) Static() bool { return r.Interface == "" && !pattern(r.Namespace) }
+// Static reports whether the rule is about no place that may come and go.
+func (r Rule) Static() bool { return r == Rule{} }
 
 // Check refuses a pattern that is none.
 func (r Rule) Check() error {

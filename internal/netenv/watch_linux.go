@@ -97,7 +97,10 @@ func (w *watch) look(dir *directory) error {
 			errs = append(errs, w.enter(name, id))
 		}
 	}
-	if len(found) == 0 {
+	if dir.refused != nil {
+		errs = append(errs, fmt.Errorf("look for %s: %w", Place{Namespace: w.Namespace}, dir.refused))
+	}
+	if len(found) == 0 && len(errs) == 0 {
 		w.waiting("network namespace")
 	}
 	return errors.Join(errs...)

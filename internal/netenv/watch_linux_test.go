@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"fmt"
-	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
@@ -85,7 +84,7 @@ func watch(t *testing.T, r netenv.Rule) *places {
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() {
-		done <- netenv.Watch(ctx, netenv.Watching{Rule: r, Logger: slog.New(slog.NewTextHandler(p, nil))}, p.change)
+		done <- netenv.Watch(ctx, netenv.Watching{Rule: r, Logger: testnet.Logger(p, nil)}, p.change)
 	}()
 	t.Cleanup(func() {
 		cancel()

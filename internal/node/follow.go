@@ -67,6 +67,10 @@ type follower struct {
 }
 
 func (f *follower) change(ctx context.Context, c netenv.Change) {
+	if !f.gate.enter(ctx) {
+		return // end closes all
+	}
+	defer f.gate.leave()
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if c.Gone {
@@ -154,11 +158,15 @@ func (f *follower) retry(ctx context.Context) {
 			return
 		case <-tick.C:
 		}
+		if !f.gate.enter(ctx) {
+			return
+		}
 		f.mu.Lock()
 		for at := range f.owed {
 			f.try(ctx, at)
 		}
 		f.mu.Unlock()
+		f.gate.leave()
 	}
 }
 

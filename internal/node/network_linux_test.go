@@ -6,7 +6,6 @@ import (
 	"crypto/rand"
 	"fmt"
 	"io"
-	"log/slog"
 	"net"
 	"net/http"
 	"net/netip"
@@ -71,7 +70,7 @@ func newRealNodeWith(t testing.TB, cfg Config, instances ...*instance.Instance) 
 		t.Fatal(err)
 	}
 	r := &realNode{t: t}
-	log := slog.New(slog.NewTextHandler(&r.log, nil))
+	log := testnet.Logger(&r.log, nil)
 	a, err := netenv.OpenAttacher(netenv.Attaching{Journal: t.TempDir(), Logger: log})
 	if err != nil {
 		t.Fatal(err)
@@ -452,11 +451,11 @@ func TestHardwareAddress(t *testing.T) {
 func TestFollowRefused(t *testing.T) {
 	r := newRealNode(t)
 	for wrong, l := range map[string]Listener{
-		"gcp":             {Dialect: "gcp", Address: metadata4, Interface: "tap*"},
-		"metadata:80":     {Dialect: "ec2", Address: "metadata:80", Interface: "tap*"},
-		"tap[":            {Dialect: "ec2", Address: metadata4, Interface: "tap["},
-		"hardware":        {Dialect: "ec2", Address: metadata4, Namespace: "*", CheckMAC: true},
-		"put its address": {Dialect: "ec2", Address: metadata4, Namespace: "*", Attach: true},
+		`unknown dialect "gcp"`:     {Dialect: "gcp", Address: metadata4, Interface: "tap*"},
+		`listen on "metadata:80"`:   {Dialect: "ec2", Address: "metadata:80", Interface: "tap*"},
+		"pattern tap[ is not under": {Dialect: "ec2", Address: metadata4, Interface: "tap["},
+		"check hardware addresses on an interface alone: name one for " + metadata4: {Dialect: "ec2", Address: metadata4, Namespace: "*", CheckMAC: true},
+		"put its address on an interface alone: name one for " + metadata6:          {Dialect: "ec2", Address: metadata6, Namespace: "*", Attach: true},
 	} {
 		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 		err := r.Follow(ctx, l)
@@ -496,10 +495,34 @@ func TestFirewall(t *testing.T) {
 	_, err = exec.LookPath("nft")
 	testnet.Need(t, "Debian's nftables (scripts/install-test-deps)", err == nil)
 	// Something tracks connections, as on most hosts.
-	tracking := "nft add table inet t\nnft add chain inet t c '{ type filter hook input priority 0; }'\nnft add rule inet t c ct state invalid drop\n"
-	if out, err := w.host.Exec(t.Context(), nil, "sh", "-ec", tracking+rules.String()); err != nil {
-		t.Fatalf("%v\n%s", err, out)
+	setUp := func(rules string) {
+		t.Helper()
+		if out, err := w.host.Exec(t.Context(), nil, "sh", "-ec", rules); err != nil {
+			t.Fatalf("%v\n%s", err, out)
+		}
 	}
+	setUp("nft add table inet t\nnft add chain inet t c '{ type filter hook input priority 0; }'\nnft add rule inet t c ct state invalid drop\n")
+	ask := func(i int, source string, port uint16, to string) *client {
+		t.Helper()
+		c, err := w.guests[i].Dial(netip.AddrPortFrom(netip.MustParseAddr(source), port), to)
+		if err != nil {
+			t.Fatalf("guest %d, port %d: %v", i, port, err)
+		}
+		t.Cleanup(func() { _ = c.Close() })
+		r := newClient(c)
+		r.want(t, 200, twinIDs[i], whoAmI)
+		return r
+	}
+	time.Sleep(50 * time.Millisecond) // both families
+	const own4, own6 = "10.0.0.5", "2001:db8::5"
+	ask(0, own4, 40000, metadata4)
+	ask(0, own6, 40001, metadata6)
+	for _, port := range []uint16{40000, 40001} {
+		if !tracked(t, w.host, port) {
+			t.Fatalf("nothing tracks the connection of port %d: there is nothing to try the rules on", port)
+		}
+	}
+	setUp(rules.String())
 	var ssh net.Listener
 	err = w.host.Do(func() (err error) { ssh, err = net.Listen("tcp4", "0.0.0.0:22"); return err })
 	if err != nil {
@@ -507,23 +530,32 @@ func TestFirewall(t *testing.T) {
 	}
 	defer ssh.Close()
 	for _, port := range []uint16{50000, 50001, 50002} {
-		var both [2]*client
-		for i, g := range w.guests {
-			c, err := g.Dial(netip.AddrPortFrom(netip.MustParseAddr("10.0.0.5"), port), metadata4)
-			if err != nil {
-				t.Fatalf("guest %d, port %d: %v", i, port, err)
+		for _, at := range [][2]string{{own4, metadata4}, {own6, metadata6}} {
+			both := [2]*client{ask(0, at[0], port, at[1]), ask(1, at[0], port, at[1])}
+			for range 3 {
+				for i, c := range both {
+					c.want(t, 200, twinIDs[i], whoAmI)
+				}
 			}
-			defer c.Close()
-			both[i] = newClient(c)
 		}
-		for range 3 {
-			for i, c := range both {
-				c.want(t, 200, twinIDs[i], whoAmI)
-			}
+		if tracked(t, w.host, port) {
+			t.Errorf("a connection of port %d is tracked", port)
 		}
 	}
 	if c, err := w.guests[0].Dial(netip.AddrPort{}, "169.254.169.254:22"); err == nil {
 		_ = c.Close()
 		t.Error("a guest reaches the host's other ports")
 	}
+}
+
+// tracked reports whether the kernel tracks a connection from a port.
+func tracked(t *testing.T, host *testnet.Namespace, port uint16) bool {
+	t.Helper()
+	var table []byte
+	err := host.Do(func() (err error) { table, err = os.ReadFile("/proc/thread-self/net/nf_conntrack"); return err })
+	testnet.Need(t, "a kernel that shows the connections that it tracks", !os.IsNotExist(err))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.Contains(string(table), fmt.Sprintf("sport=%d dport=80 ", port))
 }

@@ -93,6 +93,7 @@ type Node struct {
 	strangers strangers
 	overShare atomic.Uint64 // connections refused because their instance holds its share
 	clock     clock
+	gate      gate // of what Follow does
 
 	suspects    atomic.Uint64 // tokens that did not arrive
 	badForwards atomic.Uint64 // connections of forwarders that could not prove what they said

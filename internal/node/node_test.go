@@ -5,7 +5,6 @@ import (
 	"bytes"
 	"crypto/rand"
 	"io"
-	"log/slog"
 	"net/http"
 	"net/netip"
 	"strings"
@@ -15,6 +14,7 @@ import (
 	"openimds/internal/config"
 	"openimds/internal/fault"
 	"openimds/internal/instance"
+	"openimds/internal/testnet"
 	"openimds/internal/throttle"
 	"openimds/internal/token"
 	"openimds/internal/usage"
@@ -40,7 +40,7 @@ func newBed(t testing.TB, change func(*Config)) *bed {
 	}
 	cfg := Config{
 		Ring: token.NewRing(s), Loopback: true, Now: func() time.Time { return b.now },
-		Logger: slog.New(slog.NewTextHandler(&b.log, nil)),
+		Logger: testnet.Logger(&b.log, nil),
 	}
 	if change != nil {
 		change(&cfg)

@@ -30,7 +30,9 @@ type Config struct {
 	Node string
 	// Spool is a folder for reports that could not be sent. Empty: they are kept in memory.
 	Spool string
-	Now   func() time.Time
+	// Overlaps: another process of the node hands over to this one, and reports its last while this one has begun.
+	Overlaps bool
+	Now      func() time.Time
 	// Logger hears of reports that are late, or lost.
 	Logger *slog.Logger
 }
@@ -166,6 +168,8 @@ func (m *Meter) report(ctx context.Context, w why) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	switch {
+	case err != nil && ctx.Err() != nil && w != final:
+		return // it was broken off, and the last report is next
 	case err != nil && !m.late:
 		m.cfg.Logger.Warn("usage could not be reported; it is kept and sent later", "err", err)
 	case err == nil && m.late:
@@ -181,6 +185,11 @@ func (m *Meter) Flush(ctx context.Context) error { return m.flush(ctx, counted) 
 func (m *Meter) flush(ctx context.Context, w why) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if w == beat || w == final {
+		if err := m.pending.adopt(m.boot); err != nil {
+			m.cfg.Logger.Error("what another run left to report cannot be read", "err", err)
+		}
+	}
 	if r, ok := m.count(w); ok {
 		dropped, err := m.pending.add(r, m.cfg.Now())
 		if err != nil {
@@ -209,7 +218,7 @@ func (m *Meter) count(w why) (series.Report, bool) {
 	now := m.cfg.Now()
 	// What was counted belongs to the minute that is ending, or has just ended.
 	at := now.Add(-time.Second).Unix() / 60
-	r := series.Report{Node: m.cfg.Node, Boot: m.boot, Sequence: m.sequence + 1, From: m.until.UTC(), To: now.UTC(), Final: w == final}
+	r := series.Report{Node: m.cfg.Node, Boot: m.boot, Sequence: m.sequence + 1, From: m.until.UTC(), To: now.UTC(), Final: w == final, Overlaps: m.cfg.Overlaps && m.sequence == 0}
 	next := make(map[string]usage.Report, len(m.last))
 	for _, a := range m.cfg.Harvest() {
 		before, known := m.last[a.Instance]

@@ -146,7 +146,12 @@ func TestSpool(t *testing.T) {
 		}
 	}
 	// A crash: half a report is left, and one that was whole.
-	if err := os.WriteFile(filepath.Join(dir, "report-00000000000000ff.new"), []byte(`{"no`), 0o600); err != nil {
+	half := filepath.Join(dir, "report-00000000000000ff-B.new")
+	if err := os.WriteFile(half, []byte(`{"no`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	long := time.Now().Add(-time.Hour)
+	if err := os.Chtimes(half, long, long); err != nil {
 		t.Fatal(err)
 	}
 	fresh := newWorld()
@@ -167,6 +172,45 @@ func TestSpool(t *testing.T) {
 	left, err := os.ReadDir(dir)
 	if err != nil || len(left) != 0 {
 		t.Errorf("%d files are left, %v", len(left), err)
+	}
+}
+
+// A process that hands over reports its last when the next one has begun: what it
+// cannot send is sent by that, once, and what it is just writing is left alone.
+func TestHandsOver(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "spool")
+	away := newWorld()
+	away.refuse = errors.New("away")
+	old := newMeter(t, away, dir)
+	w := newWorld()
+	next, err := meter.New(meter.Config{Harvest: w.harvest, Record: w.record, Node: "n", Spool: dir, Overlaps: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	away.of("i-1").TokenFreeServed = 5
+	over, cancel := context.WithCancel(t.Context())
+	cancel()
+	old.Run(over)
+	writing := filepath.Join(dir, "report-00000000000000ff-B.new")
+	if err := os.WriteFile(writing, []byte(`{"no`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	w.of("i-1").TokenFreeServed = 7
+	next.Run(over)
+	if got := w.total("i-1")[series.TokenFree]; got != 12 {
+		t.Errorf("%d requests arrived, want 12", got)
+	}
+	overlaps := 0
+	for _, r := range w.got {
+		if r.Overlaps {
+			overlaps++
+		}
+	}
+	if last := w.got[len(w.got)-1]; overlaps != 1 || !last.Final {
+		t.Errorf("%d reports overlap, the last is %+v", overlaps, last)
+	}
+	if left, err := os.ReadDir(dir); err != nil || len(left) != 1 || left[0].Name() != filepath.Base(writing) {
+		t.Errorf("left are %v, %v", left, err)
 	}
 }
 

@@ -4,9 +4,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -30,6 +32,10 @@ type spooled struct {
 	report series.Report
 }
 
+// halfWritten is after how long a file that is not whole was cut off by a crash:
+// until then another process that hands over may be writing it.
+const halfWritten = time.Minute
+
 // openSpool reads what an earlier run left. A file that a crash cut off is
 // removed: its report was never complete.
 func openSpool(dir string) (*spool, error) {
@@ -40,23 +46,46 @@ func openSpool(dir string) (*spool, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, spoolError(err)
 	}
-	entries, err := os.ReadDir(dir) // sorted by name
+	return s, s.adopt("")
+}
+
+// adopt takes the reports that other runs left, besides those that wait here
+// already: of a process that handed over, the last come when this one has long
+// begun. Those of the run with the given boot are its own.
+func (s *spool) adopt(boot string) error {
+	if s.dir == "" {
+		return nil
+	}
+	entries, err := os.ReadDir(s.dir) // sorted by name
 	if err != nil {
-		return nil, spoolError(err)
+		return spoolError(err)
+	}
+	known := map[string]bool{}
+	for _, w := range s.waiting {
+		known[w.file] = true
 	}
 	for _, e := range entries {
-		path := filepath.Join(dir, e.Name())
-		var number uint64
-		if _, err := fmt.Sscanf(e.Name(), "report-%016x", &number); err != nil || strings.HasSuffix(e.Name(), ".new") {
-			if strings.HasPrefix(e.Name(), "report-") {
+		path := filepath.Join(s.dir, e.Name())
+		if known[path] || !strings.HasPrefix(e.Name(), "report-") {
+			continue
+		}
+		number, of, whole := reportName(e.Name())
+		if !whole {
+			if info, err := e.Info(); err == nil && time.Since(info.ModTime()) > halfWritten {
 				_ = os.Remove(path)
 			}
 			continue
 		}
 		s.next = max(s.next, number+1)
+		if boot != "" && of == boot || len(s.waiting) >= mostPending {
+			continue
+		}
 		data, err := os.ReadFile(path)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // its process has just sent it
+		}
 		if err != nil {
-			return nil, spoolError(err)
+			return spoolError(err)
 		}
 		var r series.Report
 		if json.Unmarshal(data, &r) != nil {
@@ -65,7 +94,14 @@ func openSpool(dir string) (*spool, error) {
 		}
 		s.waiting = append(s.waiting, spooled{file: path, report: r})
 	}
-	return s, nil
+	return nil
+}
+
+// reportName reads the name of a file: its number, and the boot of its run.
+func reportName(name string) (number uint64, boot string, whole bool) {
+	digits, boot, ok := strings.Cut(strings.TrimPrefix(name, "report-"), "-")
+	number, err := strconv.ParseUint(digits, 16, 64)
+	return number, boot, ok && err == nil && len(digits) == 16 && !strings.HasSuffix(name, ".new")
 }
 
 // add keeps a report that is made now. It tells whether the oldest had to go

@@ -73,6 +73,8 @@ type Report struct {
 	Age time.Duration `json:"age,omitempty"`
 	// Final: the run ended with it, in order, and nothing was lost.
 	Final bool `json:"final,omitempty"`
+	// Overlaps: the run before this one may not have ended yet, and hands over to it.
+	Overlaps bool `json:"overlaps,omitempty"`
 	// Began are the instances that are served since this report; Ended those that are not any more.
 	Began []string `json:"began,omitempty"`
 	Ended []string `json:"ended,omitempty"`

@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"openimds/internal/admin"
+	"openimds/internal/audit"
 )
 
 func newAudit() *cobra.Command {
@@ -22,7 +23,8 @@ func newAudit() *cobra.Command {
 		Use:   "audit",
 		Short: "show who asked for what, and what came of it",
 		Long: `audit shows the newest records of the audit log, the newest first: every call of
-the clouds' APIs and of the operator's, and whether it was let through.`,
+the clouds' APIs and of the operator's, whether it was let through, and what it
+set out to change (the first two; -o json has all).`,
 		Example: "  imds audit --since 1h --decision deny\n  imds audit --resource i-0a1b2c3d4e5f60001",
 		Args:    noArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
@@ -78,9 +80,9 @@ func showAudit(c *cobra.Command, form string, data []byte) error {
 	var rows [][]string
 	for _, r := range out.Records {
 		why := strings.TrimSpace(strings.Join([]string{r.Reason, r.Policy, r.Sid, r.Error}, " "))
-		rows = append(rows, []string{stamp(r.Time), string(r.Decision), r.Action, r.Principal, strings.Join(short(r.Resources), ","), why})
+		rows = append(rows, []string{stamp(r.Time), string(r.Decision), r.Action, r.Principal, strings.Join(short(r.Resources), ","), shortChanges(r.Changes), why})
 	}
-	if err := table(c.OutOrStdout(), []string{"TIME", "DECISION", "ACTION", "PRINCIPAL", "RESOURCES", "REASON"}, rows); err != nil {
+	if err := table(c.OutOrStdout(), []string{"TIME", "DECISION", "ACTION", "PRINCIPAL", "RESOURCES", "CHANGES", "REASON"}, rows); err != nil {
 		return err
 	}
 	if out.More {
@@ -89,8 +91,40 @@ func showAudit(c *cobra.Command, form string, data []byte) error {
 	return nil
 }
 
-// mostResources is how many resources of a record a table shows.
-const mostResources = 3
+// Of a record a table shows so many resources, and so much of so many changes;
+// -o json shows all.
+const (
+	mostResources = 3
+	mostChanges   = 2
+	mostValue     = 24
+)
+
+// shortChanges says what the first changes are: field=from→to. Of a secret,
+// and of what was not there before, from is empty.
+func shortChanges(changes []audit.Change) string {
+	clip := func(s string) string {
+		if letters := []rune(s); len(letters) > mostValue {
+			return string(letters[:mostValue-1]) + "…"
+		}
+		return s
+	}
+	var all []string
+	for i, c := range changes {
+		if i == mostChanges {
+			all = append(all, "+"+strconv.Itoa(len(changes)-i))
+			break
+		}
+		text := c.Field
+		switch {
+		case c.From != "":
+			text += "=" + clip(c.From) + "→" + clip(c.To)
+		case c.To != "":
+			text += "=" + clip(c.To)
+		}
+		all = append(all, text)
+	}
+	return strings.Join(all, ",")
+}
 
 // short keeps the ends of the names of the first resources.
 func short(resources []string) []string {

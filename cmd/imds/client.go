@@ -190,8 +190,9 @@ func operator() string {
 // its parts.
 func resourcePath(kind, name string) string {
 	parts := strings.Split(name, "/")
-	if kind == "templates" && len(parts) > 3 {
-		parts = append(parts[:2:2], strings.Join(parts[2:], "/")) // the last part may have slashes of its own
+	// The last part may have slashes of its own.
+	if n := map[string]int{"templates": 3, admin.AlarmsKind[0]: 4}[kind]; n > 0 && len(parts) > n {
+		parts = append(parts[:n-1:n-1], strings.Join(parts[n-1:], "/"))
 	}
 	for i := range parts {
 		parts[i] = url.PathEscape(parts[i])

@@ -46,14 +46,15 @@ flags and kinds, and, while a server answers, the names of resources.
 	}
 }
 
-// completeResources completes a kind, and then names of that kind.
-func completeResources(o *clientOptions) cobra.CompletionFunc {
+// completeResources completes a kind, one of also among them, and then names of
+// that kind.
+func completeResources(o *clientOptions, also ...string) cobra.CompletionFunc {
 	return func(c *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
 		if len(args) == 0 {
 			plural, _ := admin.KindNames()
-			return plural, cobra.ShellCompDirectiveNoFileComp
+			return append(plural, also[:min(1, len(also))]...), cobra.ShellCompDirectiveNoFileComp
 		}
-		kind, err := kindArg(args[0])
+		kind, err := kindArg(args[0], also...)
 		if err != nil {
 			return nil, cobra.ShellCompDirectiveError
 		}

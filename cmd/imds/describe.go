@@ -21,12 +21,13 @@ func newDescribe() *cobra.Command {
 		Use:   "describe KIND NAME…",
 		Short: "show everything about resources, for people",
 		Long: `describe shows everything that is known of a resource; of an instance also its
-events and who came without a session token. Use imds get -o json for programs.`,
-		Example:           "  imds describe instances i-0a1b2c3d4e5f60001",
-		Args:              withKind(1),
-		ValidArgsFunction: completeResources(&client),
+events and who came without a session token, of an alarm how it stands for each
+instance and whether its messages arrive. Use imds get -o json for programs.`,
+		Example:           "  imds describe instances i-0a1b2c3d4e5f60001\n  imds describe alarm still-without-token",
+		Args:              withKind(1, admin.AlarmsKind[:]...),
+		ValidArgsFunction: completeResources(&client, admin.AlarmsKind[:]...),
 		RunE: func(c *cobra.Command, args []string) error {
-			kind, err := kindArg(args[0])
+			kind, err := kindArg(args[0], admin.AlarmsKind[:]...)
 			if err != nil {
 				return err
 			}
@@ -50,6 +51,9 @@ events and who came without a session token. Use imds get -o json for programs.`
 }
 
 func describe(c *cobra.Command, server *client, kind, name string) error {
+	if kind == admin.AlarmsKind[0] {
+		return describeAlarm(c, server, name)
+	}
 	data, err := server.do(c.Context(), http.MethodGet, resourcePath(kind, name), nil, nil)
 	if err != nil {
 		return err

@@ -49,7 +49,7 @@ Try: curl --interface 127.0.0.2 http://127.0.0.1:8169/latest/meta-data/`,
 	f.StringVar(&o.ec2, "ec2", "127.0.0.1:8169", "address of the EC2 dialect")
 	f.StringVar(&o.control, "control", "127.0.0.1:8180", "address of the cloud APIs, health, metrics and usage")
 	f.StringVar(&o.instances, "instances", "", "instances to serve instead of the samples (YAML; followed while it runs)")
-	f.StringVar(&o.config, "config", "", "settings of the service (YAML): throttle, limits, hosts, security")
+	f.StringVar(&o.config, "config", "", "settings of the service (YAML): throttle, limits, hosts, security, identity, credentials, monitoring")
 	f.StringVar(&o.state, "state", "", "directory that keeps the token keys, so that tokens survive a restart, the keys of identity documents, and the audit log of the APIs")
 	f.BoolVar(&o.static, "sample-credentials", false, "serve the role credentials that stand in the samples, always the same, and good for nothing, instead of those of our own STS")
 	f.BoolVar(&o.netns, "netns", false, "make each instance a network namespace, too, in which the clouds' own addresses answer (Linux, as root; see imds exec)")
@@ -116,7 +116,7 @@ func dev(ctx context.Context, o devOptions, stdout, stderr io.Writer) (err error
 	c := planeConfig{
 		node: n, lab: made, usage: book, store: memstore.New(memstore.Config{}), places: devPlaces(), seed: seed, keeper: keeper, rolePolicies: rolePolicies, log: log,
 		regions: map[string]string{"ec2": first["ec2"].Region, "ecs": first["ecs"].Region}, anyImage: settings.Security.ECSAnyImage,
-		monitor: monitorConfig{loopback: true},
+		monitor: monitorConfig{names: settings.Monitoring.CloudMonitor, loopback: true},
 	}
 	if o.state != "" {
 		c.audit = audit.Config{Path: auditFile(o.state), Logger: log}

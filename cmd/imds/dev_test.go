@@ -4,12 +4,12 @@ import (
 	"bufio"
 	"context"
 	"io"
-	"net/http"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"openimds/internal/config"
 	"openimds/internal/testnet"
 )
 
@@ -46,12 +46,17 @@ func (l *lines) String() string {
 func startDev(t *testing.T, args ...string) *program {
 	t.Helper()
 	args = append([]string{"dev", "--ecs", "127.0.0.1:0", "--ec2", "127.0.0.1:0", "--control", "127.0.0.1:0"}, args...)
+	for _, in := range config.Samples() {
+		if len(in.UserData) >= 12 {
+			testnet.Secret(t, string(in.UserData))
+		}
+	}
 	p := &program{addr: map[string]string{}, out: &lines{}, err: &lines{}}
 	ctx, cancel := context.WithCancel(context.Background())
 	r, w := io.Pipe()
 	done := make(chan int, 1)
 	go func() {
-		done <- run(ctx, args, io.MultiWriter(w, p.out), p.err)
+		done <- run(ctx, args, testnet.Hear(io.MultiWriter(w, p.out), "imds"), testnet.Hear(p.err, "imds"))
 		_ = w.Close()
 	}()
 	p.end = sync.OnceValue(func() int {
@@ -83,21 +88,11 @@ func startDev(t *testing.T, args ...string) *program {
 	return nil
 }
 
-// testify notes what the program has said, so that it can be searched for the
-// secrets of all tests.
+// testify notes what the program counts, so that it can be searched for the
+// secrets of all tests; what it writes is heard as it comes.
 func (p *program) testify(t *testing.T) {
 	t.Helper()
-	testnet.Said(t, "log", p.err.String())
-	testnet.Said(t, "output", p.out.String())
-	c := http.Client{Timeout: 5 * time.Second}
-	res, err := c.Get("http://" + p.addr["control"] + "/metrics")
-	if err != nil {
-		return // it has ended
-	}
-	defer res.Body.Close()
-	if metrics, err := io.ReadAll(res.Body); err == nil {
-		testnet.Said(t, "metrics", string(metrics))
-	}
+	testnet.Scrape(t, "http://"+p.addr["control"]+"/metrics")
 }
 
 // waitFor waits until ok, for what happens soon but not at once.

@@ -95,14 +95,24 @@ func (l *lab) entries() []labEntry {
 	var all []labEntry
 	for _, id := range slices.Sorted(maps.Keys(l.machines)) {
 		m := l.machines[id]
-		e := labEntry{Name: id, Path: pathOf(m.ns), Dialect: m.dialect, About: m.about}
+		e := labEntry{Name: id, Path: pathOf(m.ns), Dialect: m.dialect, About: m.about, Namespace: kernelName(m.ns)}
 		all = append(all, e)
 		if m.container != nil {
 			e.Name, e.Path, e.About = id+"/container", pathOf(m.container), "a container in it, one hop further"
+			e.Namespace = kernelName(m.container)
 			all = append(all, e)
 		}
 	}
 	return all
+}
+
+// kernelName is how the kernel calls a namespace; empty: it does not say.
+func kernelName(ns *os.File) string {
+	name, err := os.Readlink(fmt.Sprintf("/proc/self/fd/%d", ns.Fd()))
+	if err != nil {
+		return ""
+	}
+	return name
 }
 
 // cleanLab removes what a lab left that ended without a word. Its namespaces
@@ -114,12 +124,17 @@ func cleanLab(folder string, stdout io.Writer) error {
 		return err
 	}
 	r, err := readLab(file)
-	if errors.Is(err, fs.ErrNotExist) {
-		fmt.Fprintln(stdout, "nothing is left")
-		return nil
-	}
 	if err == nil && r.alive() {
 		return fmt.Errorf("it runs still, with process id %d: end that first", r.PID)
+	}
+	// It may have ended before it wrote the file, or while it did.
+	gone := func(name string) bool {
+		_, err := os.Lstat(name)
+		return errors.Is(err, fs.ErrNotExist)
+	}
+	if gone(file) && gone(file+".new") && gone(file+".attached") {
+		fmt.Fprintln(stdout, "nothing is left")
+		return nil
 	}
 	if err := os.RemoveAll(file + ".attached"); err != nil {
 		return err
@@ -127,19 +142,21 @@ func cleanLab(folder string, stdout io.Writer) error {
 	if err := forgetLab(file); err != nil {
 		return err
 	}
-	for _, p := range strays() {
+	for _, p := range strays(r) {
 		fmt.Fprintln(stdout, p)
 	}
 	fmt.Fprintln(stdout, "cleaned up")
 	return nil
 }
 
-// strays tells of processes that keep a namespace with a metadata address in
-// its routes although its lab has ended.
-func strays() []string {
-	own, err := os.Readlink("/proc/self/ns/net")
-	if err != nil {
-		return nil
+// strays tells of processes that are still in a namespace of a lab that has
+// ended.
+func strays(r labRecord) []string {
+	names := map[string]string{}
+	for _, e := range r.Machines {
+		if e.Namespace != "" {
+			names[e.Namespace] = e.Name
+		}
 	}
 	processes, err := filepath.Glob("/proc/[0-9]*")
 	if err != nil {
@@ -148,17 +165,13 @@ func strays() []string {
 	var all []string
 	for _, p := range processes {
 		ns, err := os.Readlink(p + "/ns/net")
-		if err != nil || ns == own {
-			continue
-		}
-		routes, err := os.ReadFile(p + "/net/route")
-		if err != nil || !strings.Contains(string(routes), "FEA9FEA9") && !strings.Contains(string(routes), "C8646464") {
+		if err != nil || names[ns] == "" {
 			continue
 		}
 		name, err := os.ReadFile(p + "/comm")
 		if err == nil {
-			all = append(all, fmt.Sprintf("process %s (%s) still runs in a namespace with a metadata address: it may be one of the lab's, which ends with it",
-				filepath.Base(p), strings.TrimSpace(string(name))))
+			all = append(all, fmt.Sprintf("process %s (%s) still runs in the namespace of %s, which ends with it",
+				filepath.Base(p), strings.TrimSpace(string(name)), names[ns]))
 		}
 	}
 	return all

@@ -28,7 +28,7 @@ type fleet struct {
 }
 
 // openFleet listens for nodes.
-func openFleet(ctx context.Context, f *config.Feed, credentials string, p *plane, keys *keyring, signer hub.Signer) (*fleet, error) {
+func openFleet(ctx context.Context, l *line, f *config.Feed, credentials string, p *plane, keys *keyring, signer hub.Signer) (*fleet, error) {
 	key, err := keyPath(f.Key, credentials)
 	if err != nil {
 		return nil, usageError{fmt.Errorf("feed.%w", err)}
@@ -37,7 +37,7 @@ func openFleet(ctx context.Context, f *config.Feed, credentials string, p *plane
 	if err != nil {
 		return nil, usageError{fmt.Errorf("feed: %w (imds fleet init makes all three)", err)}
 	}
-	ln, err := new(net.ListenConfig).Listen(ctx, "tcp", f.Address)
+	ln, err := l.listen(ctx, "feed", f.Address)
 	if err != nil {
 		return nil, setting{"feed", "as feed.address"}.problem(f.Address, err)
 	}

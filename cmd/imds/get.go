@@ -67,6 +67,7 @@ var columns = map[string][]column{
 		named("DEFAULTS", "account", "region"), at("TOKENS", "httpTokens"), at("ENDPOINT", "httpEndpoint"), at("HOPS", "hopLimit"),
 		at("TAGS", "instanceMetadataTags"), at("ENFORCED", "httpTokensEnforced"),
 	},
+	"alarms": alarmColumns,
 }
 
 // named joins the parts of a name.
@@ -83,9 +84,16 @@ func named(title string, parts ...string) column {
 // nameOf returns what a resource is called in commands.
 func nameOf(kind string, o object) string { return columns[kind][0].of(o) }
 
-// kindArg finds the kind that an argument means, in the plural or singular.
-func kindArg(arg string) (string, error) {
+// kindArg finds the kind that an argument means, in the plural or singular. Also
+// is one, in both, that only some commands have.
+func kindArg(arg string, also ...string) (string, error) {
+	if slices.Contains(also, arg) {
+		return also[0], nil
+	}
 	plural, singular := admin.KindNames()
+	if len(also) > 0 {
+		plural, singular = append(plural, also[0]), append(singular, also[1])
+	}
 	if i := slices.Index(singular, arg); i >= 0 {
 		return plural[i], nil
 	}
@@ -101,9 +109,10 @@ func kindArg(arg string) (string, error) {
 }
 
 // withKind asks for a kind and for at least so many names.
-func withKind(names int) cobra.PositionalArgs {
+func withKind(names int, also ...string) cobra.PositionalArgs {
 	return func(c *cobra.Command, args []string) error {
 		plural, _ := admin.KindNames()
+		plural = append(plural, also[:min(1, len(also))]...)
 		switch {
 		case len(args) == 0:
 			return usageError{fmt.Errorf("say which kind: %s (see %s --help)", strings.Join(plural, ", "), c.CommandPath())}
@@ -156,11 +165,19 @@ func newGet() *cobra.Command {
 		Short: "list resources, or show some of them",
 		Long: `get lists the resources of a kind, or those that are named: instances, images,
 keys, policies, roles, key-pairs, templates or defaults. What -o yaml writes,
-imds apply takes.`,
+imds apply takes. alarms are listed, too, with the messages that do not arrive;
+they are put with the clouds' own tools.`,
 		Example:           "  imds get instances -l env=prod --http-tokens optional\n  imds get policies ec2/AdministratorAccess -o yaml",
-		Args:              withKind(0),
-		ValidArgsFunction: completeResources(&client),
+		Args:              withKind(0, admin.AlarmsKind[:]...),
+		ValidArgsFunction: completeResources(&client, admin.AlarmsKind[:]...),
 		RunE: func(c *cobra.Command, args []string) error {
+			kind, err := kindArg(args[0], admin.AlarmsKind[:]...)
+			switch {
+			case err != nil:
+				return err
+			case kind == admin.AlarmsKind[0]:
+				return getAlarms(c, client, filter.query(), form, args[1:])
+			}
 			return getResources(c, client, filter.query(), form, args)
 		},
 	}

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"openimds/identity"
+	"openimds/internal/testnet"
 )
 
 // TestServeIdentity: `imds serve` has certificates for the regions that it
@@ -65,7 +66,7 @@ func TestIdentityUsage(t *testing.T) {
 		{[]string{"verify", "--certificates", dir + "/none.pem"}, exitUsage, "there is none"},
 	} {
 		var stdout, stderr bytes.Buffer
-		if code := run(t.Context(), append([]string{"identity"}, test.args...), &stdout, &stderr); code != test.code || !strings.Contains(stderr.String(), test.says) {
+		if code := run(t.Context(), append([]string{"identity"}, test.args...), &stdout, testnet.Hear(&stderr, "imds")); code != test.code || !strings.Contains(stderr.String(), test.says) {
 			t.Errorf("%q: exit code %d, %q; want %d, %q", test.args, code, stderr.String(), test.code, test.says)
 		}
 	}

@@ -146,7 +146,7 @@ func TestTokensSurviveRestart(t *testing.T) {
 		t.Fatal(err)
 	}
 	var stderr bytes.Buffer
-	if code := run(t.Context(), []string{"dev", "--state", state, "--ecs", "127.0.0.1:0"}, io.Discard, &stderr); code != exitFailed || !strings.Contains(stderr.String(), "chmod 600") {
+	if code := run(t.Context(), []string{"dev", "--state", state, "--ecs", "127.0.0.1:0"}, io.Discard, testnet.Hear(&stderr, "imds")); code != exitFailed || !strings.Contains(stderr.String(), "chmod 600") {
 		t.Errorf("with keys that others may read: exit code %d, %s", code, &stderr)
 	}
 }
@@ -285,7 +285,7 @@ func TestRefusedToStart(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 			defer cancel()
 			var stdout, stderr bytes.Buffer
-			code := run(ctx, append(append([]string{"dev"}, free...), tc.args...), &stdout, &stderr)
+			code := run(ctx, append(append([]string{"dev"}, free...), tc.args...), &stdout, testnet.Hear(&stderr, "imds"))
 			if code != tc.code {
 				t.Errorf("exit code %d, want %d", code, tc.code)
 			}
@@ -305,20 +305,20 @@ func TestConfigCheck(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "instances.yaml")
 	writeFile(t, path, oneInstance)
 	var stdout, stderr bytes.Buffer
-	if code := run(t.Context(), []string{"dev", "--config-check", "--instances", path}, &stdout, &stderr); code != 0 || stdout.String() != "ok: 1 instances\n" {
-		t.Errorf("exit code %d, %s%s", code, &stdout, &stderr)
+	if code := run(t.Context(), []string{"dev", "--config-check", "--instances", path}, &stdout, testnet.Hear(&stderr, "imds")); code != 0 || stdout.String() != "ok: 1 instances\n" {
+		t.Errorf("exit code %d, %s%s", code, &stdout, testnet.Hear(&stderr, "imds"))
 	}
 }
 
 func TestItems(t *testing.T) {
 	var stdout, stderr bytes.Buffer
-	if code := run(t.Context(), []string{"items", "ec2"}, &stdout, &stderr); code != 0 || !strings.Contains(stdout.String(), "meta-data/tags/instance/{tag}") || strings.Contains(stdout.String(), "ecs ") {
+	if code := run(t.Context(), []string{"items", "ec2"}, &stdout, testnet.Hear(&stderr, "imds")); code != 0 || !strings.Contains(stdout.String(), "meta-data/tags/instance/{tag}") || strings.Contains(stdout.String(), "ecs ") {
 		t.Errorf("exit code %d, %s%.300s", code, &stderr, &stdout)
 	}
-	if code := run(t.Context(), []string{"items", "gce"}, &stdout, &stderr); code != exitUsage || !strings.Contains(stderr.String(), "ecs, ec2") {
+	if code := run(t.Context(), []string{"items", "gce"}, &stdout, testnet.Hear(&stderr, "imds")); code != exitUsage || !strings.Contains(stderr.String(), "ecs, ec2") {
 		t.Errorf("unknown dialect: exit code %d, %s", code, &stderr)
 	}
-	if code := run(t.Context(), []string{"no-such-command"}, &stdout, &stderr); code == 0 {
+	if code := run(t.Context(), []string{"no-such-command"}, &stdout, testnet.Hear(&stderr, "imds")); code == 0 {
 		t.Error("an unknown command succeeded")
 	}
 }

@@ -16,14 +16,15 @@ import (
 	"openimds/internal/api"
 	"openimds/internal/api/monitor/cloudwatch"
 	"openimds/internal/api/monitor/cms"
+	"openimds/internal/config"
 	"openimds/internal/control"
 	"openimds/internal/metric"
 )
 
 // monitorConfig is what the monitoring APIs and alarms are made of.
 type monitorConfig struct {
-	// names of the ECS dialect's metrics; nil: the default ones.
-	names *cms.Names
+	// names of the ECS dialect's metrics.
+	names config.CloudMonitor
 	// secret signs the messages of alarms; empty: they are not signed.
 	secret []byte
 	// loopback lets them go to this machine.
@@ -32,12 +33,9 @@ type monitorConfig struct {
 
 // metricNames are those of the ECS dialect.
 func (m monitorConfig) metricNames() cms.Names {
-	if m.names != nil {
-		return *m.names
-	}
-	names, err := cms.NewNames("", nil)
+	names, err := cms.NewNames(m.names.Namespace, m.names.Metrics.Of())
 	if err != nil {
-		panic("imds: the default names of metrics are not valid: " + err.Error()) // a test says that they are
+		panic("imds: names of metrics that were checked are not valid: " + err.Error())
 	}
 	return names
 }
@@ -47,9 +45,10 @@ func (p *plane) monitoring(s *api.Services) {
 	if p.usage.Ledger == nil {
 		return
 	}
-	s.CloudWatch = cloudwatch.New(cloudwatch.Config{Control: p.control, History: p.usage.Kept(), Flush: p.usage.Flush, Logger: p.log})
+	past := p.usage.monitored()
+	s.CloudWatch = cloudwatch.New(cloudwatch.Config{Control: p.control, History: past, Flush: p.usage.Flush, Logger: p.log})
 	s.CMS = cms.New(cms.Config{
-		Control: p.control, History: p.usage.Kept(), Flush: p.usage.Flush, Names: p.monitor.metricNames(), Region: p.regions["ecs"], Logger: p.log,
+		Control: p.control, History: past, Flush: p.usage.Flush, Names: p.monitor.metricNames(), Region: p.regions["ecs"], Logger: p.log,
 	})
 }
 

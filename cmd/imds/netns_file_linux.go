@@ -28,6 +28,8 @@ type labEntry struct {
 	Dialect string `json:"dialect"`
 	About   string `json:"about"`
 	Path    string `json:"path"`
+	// Namespace is how the kernel calls it, as in net:[4026532281].
+	Namespace string `json:"namespace"`
 }
 
 // labFile is the file of a lab.
@@ -86,9 +88,11 @@ func writeLab(file string, r labRecord) error {
 
 // forgetLab removes the files of a lab.
 func forgetLab(file string) error {
-	err := os.Remove(file)
-	if errors.Is(err, fs.ErrNotExist) {
-		err = nil
+	var err error
+	for _, name := range []string{file, file + ".new"} {
+		if e := os.Remove(name); !errors.Is(e, fs.ErrNotExist) {
+			err = errors.Join(err, e)
+		}
 	}
 	attached := os.Remove(file + ".attached")
 	if errors.Is(attached, fs.ErrNotExist) || errors.Is(attached, syscall.ENOTEMPTY) {

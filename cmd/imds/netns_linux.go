@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/netip"
 	"os"
 	"slices"
@@ -29,6 +30,7 @@ type lab struct {
 	mu       sync.Mutex // guards the rest, and the kernel's side of it
 	machines map[string]*machine
 	next     int
+	door     *door // nil: not open yet
 }
 
 // machine is an instance, and perhaps a container in it.
@@ -36,6 +38,7 @@ type machine struct {
 	dialect, about string
 	ns             *os.File
 	container      *os.File
+	doors          []net.Listener // for the reports of tracers in it
 	interfaces
 }
 
@@ -57,8 +60,12 @@ func openLab(folder string, log *slog.Logger) (*lab, error) {
 		return nil, fmt.Errorf("imds dev --netns runs already, with process id %d: end it, or give this one another folder with --state", old.PID)
 	}
 	l := &lab{log: log, file: file, machines: map[string]*machine{}}
-	if l.host, err = netenv.Make(); err != nil {
+	// Before anything else is there: who cleans up asks whether this process is.
+	if err := l.write(); err != nil {
 		return nil, err
+	}
+	if l.host, err = netenv.Make(); err != nil {
+		return nil, errors.Join(err, l.close())
 	}
 	err = netenv.SetUp(netenv.Place{Namespace: pathOf(l.host), Interface: "lo"})
 	if err == nil {
@@ -149,6 +156,11 @@ func (l *lab) place(in *instance.Instance) *instance.Instance {
 			return in
 		}
 		l.machines[in.ID] = m
+		if l.door != nil {
+			if err := l.door.open(in.ID, m); err != nil {
+				l.log.Error("tracers in an instance cannot report", "instance", in.ID, "err", err)
+			}
+		}
 	}
 	placed := *in
 	placed.Interfaces = slices.Clone(in.Interfaces)
@@ -317,6 +329,11 @@ func (l *lab) remove(id string) error {
 // namespace when nothing runs in it any more.
 func (m *machine) close(host *os.File) error {
 	var errs []error
+	for _, ln := range m.doors {
+		if err := ln.Close(); !errors.Is(err, net.ErrClosed) {
+			errs = append(errs, err)
+		}
+	}
 	for _, port := range m.ports {
 		errs = append(errs, netenv.Unplug(netenv.Place{Namespace: pathOf(host), Interface: port}))
 	}

@@ -3,9 +3,12 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"io"
 	"log/slog"
+	"net"
+	"net/http"
 
 	"github.com/spf13/cobra"
 
@@ -26,6 +29,9 @@ func cleanLab(string, io.Writer) error           { return errLab }
 func (l *lab) listeners() []listener { return nil }
 func (l *lab) greet() string         { return "" }
 func (l *lab) close() error          { return nil }
+
+func (l *lab) admit(net.Addr, http.Handler) error { return errLab }
+func (l *lab) shut(context.Context) error         { return nil }
 
 func (l *lab) serve(*node.Node, *state.DB, state.Change) error { return errLab }
 

@@ -65,7 +65,7 @@ func openPlane(ctx context.Context, c planeConfig) (_ *plane, err error) {
 	if p.db, err = state.OpenSealed(ctx, c.store, c.secrets, c.log); err != nil {
 		return nil, err
 	}
-	use := control.Config{DB: p.db, Places: c.places, AnyImage: c.anyImage, Secrets: c.secrets, RolePolicies: c.rolePolicies, Logger: c.log}
+	use := control.Config{DB: p.db, Places: c.places, AnyImage: c.anyImage, Secrets: c.secrets, RolePolicies: c.rolePolicies, Departed: c.usage.departed, Logger: c.log}
 	if c.audit.Path != "" {
 		if p.records, err = audit.Open(c.audit); err != nil {
 			return nil, err

@@ -78,7 +78,7 @@ func writeItems(w io.Writer) {
 }
 
 func writeMetrics(w io.Writer) {
-	fmt.Fprint(w, "# Metrics\n\nServed on `/metrics` of the control address of `imds`, with those of the Go runtime and the process, and on the admin address of `imds-node`, with a few of those. Metrics of the feed are a node's alone.\n\n| name | type | labels | what it counts |\n|---|---|---|---|\n")
+	fmt.Fprint(w, "# Metrics\n\nServed on `/metrics` of the control address of `imds`, with those of the Go runtime and the process, and on the admin address of `imds-node`, with a few of those. Metrics of the feed are a node's alone, those of the remote place are there where one is set.\n\n| name | type | labels | what it counts |\n|---|---|---|---|\n")
 	for _, m := range telemetry.All() {
 		fmt.Fprintf(w, "| `%s` | %s | %s | %s |\n", m.Name, m.Type, code(m.Labels), m.Help)
 	}

@@ -19,6 +19,7 @@ import (
 	"openimds/internal/instance"
 	"openimds/internal/netenv"
 	"openimds/internal/node"
+	"openimds/internal/seal"
 	"openimds/internal/telemetry"
 )
 
@@ -33,7 +34,11 @@ store in one file, and a data plane that serves the instances in it. What it
 acknowledges is on the disk; a second start finds everything again. It serves
 instances before the APIs are up, and ends after a signal once running answers
 are done. The settings are explained in docs/reference/settings.md, the set-up
-of a host in docs/operate/serve.md.`,
+of a host in docs/operate/serve.md.
+
+SIGHUP starts the program anew, from its file: settings, keys and program are
+replaced, and who comes meanwhile waits, but is not refused. If the new process
+cannot serve, the old one goes on and says why.`,
 		Args: noArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			if file == "" {
@@ -48,8 +53,18 @@ of a host in docs/operate/serve.md.`,
 }
 
 // serve runs `imds serve` until ctx is done.
-func serve(ctx context.Context, file string, check bool, stdout, stderr io.Writer) error {
+func serve(ctx context.Context, file string, check bool, stdout, stderr io.Writer) (err error) {
 	log := telemetry.NewLogger(stderr, slog.LevelInfo)
+	l, err := openLine(log)
+	if err != nil {
+		return err
+	}
+	defer l.close()
+	defer func() {
+		if err != nil {
+			l.refuse(err)
+		}
+	}()
 	s, err := config.LoadServe(file)
 	if errors.Is(err, fs.ErrNotExist) {
 		err = fmt.Errorf("read settings: %w (packaging/imds.yaml is a file to start from)", err)
@@ -72,6 +87,34 @@ func serve(ctx context.Context, file string, check bool, stdout, stderr io.Write
 		fmt.Fprintf(stdout, "ok: %d listeners, %d instances in the file\n", len(s.Listeners), len(instances))
 		return nil
 	}
+	// From here on the old process has nothing open.
+	if err := l.old.Ready(); err != nil {
+		return err
+	}
+	r := serving{file, s, secrets, w, instances, log, stdout}
+	for {
+		l.again = false
+		if err := r.serve(ctx, l); err != nil || !l.again {
+			return err
+		}
+	}
+}
+
+// serving is what an `imds serve` has read before it began.
+type serving struct {
+	file      string
+	settings  config.Serve
+	secrets   *seal.Ring
+	watcher   *config.Watcher
+	instances []*instance.Instance // of the file
+	log       *slog.Logger
+	stdout    io.Writer
+}
+
+// serve runs a service until ctx is done, or another process has taken over, or
+// did not: line says to begin anew then.
+func (r serving) serve(ctx context.Context, l *line) error {
+	s, secrets, w, log, stdout := r.settings, r.secrets, r.watcher, r.log, r.stdout
 	k, err := openKept(s, log)
 	if err != nil {
 		return err
@@ -88,12 +131,16 @@ func serve(ctx context.Context, file string, check bool, stdout, stderr io.Write
 	serving.Signer = signer
 	keeper := newKeeper(upstreamOf(s.Credentials), log)
 	serving.Credentials = keeper.of
-	if serving.Attacher, err = openAttacher(s.Listeners, cmp.Or(os.Getenv("RUNTIME_DIRECTORY"), s.State), log); err != nil {
+	serving.Open = l.open
+	if serving.Attacher, err = openAttacher(s.Listeners, cmp.Or(os.Getenv("RUNTIME_DIRECTORY"), s.State), !l.inherits, log); err != nil {
 		return errors.Join(err, k.store.Close())
 	}
 	book, err := openUsage(s.State, log)
 	if err != nil {
 		return errors.Join(err, k.store.Close())
+	}
+	if err := book.handOn(s.Usage.Remote); err != nil {
+		return errors.Join(err, book.close(), k.store.Close())
 	}
 	serving.Rejected = book.rejected
 	n := node.New(serving)
@@ -101,7 +148,7 @@ func serve(ctx context.Context, file string, check bool, stdout, stderr io.Write
 		return errors.Join(err, book.close(), k.store.Close())
 	}
 	p, err := openPlane(ctx, planeConfig{
-		node: n, usage: book, monitor: monitorConfig{secret: hooks}, store: k.store, backup: k.store.Backup, secrets: secrets, keeper: keeper,
+		node: n, usage: book, monitor: monitorConfig{names: s.Monitoring.CloudMonitor, secret: hooks}, store: k.store, backup: k.store.Backup, secrets: secrets, keeper: keeper,
 		places: placesOf(s.Places), regions: regionsOf(s.Places), anyImage: s.Security.ECSAnyImage, audit: k.audit, log: log,
 	})
 	if err != nil {
@@ -110,20 +157,28 @@ func serve(ctx context.Context, file string, check bool, stdout, stderr io.Write
 	if err := checkSealed(p.db, secrets); err != nil {
 		return errors.Join(usageError{err}, p.close())
 	}
-	service := &service{node: n, plane: p, log: log, token: k.token, trace: k.trace, notify: os.Getenv("NOTIFY_SOCKET"), identity: identityKeys{signer, p, log}}
-	if s.Feed != nil {
-		if service.fleet, err = openFleet(ctx, s.Feed, os.Getenv("CREDENTIALS_DIRECTORY"), p, k.keys, signer); err != nil {
+	if len(s.OlderKeys) > 0 {
+		if err := p.sealAnew(ctx); err != nil {
 			return errors.Join(err, p.close())
 		}
 	}
-	if err := service.open(ctx, addressesOf(file, s)); err != nil {
+	service := &service{line: l, attacher: serving.Attacher, node: n, plane: p, log: log, token: k.token, trace: k.trace, notify: os.Getenv("NOTIFY_SOCKET"), identity: identityKeys{signer, p, log}}
+	if s.Feed != nil {
+		if service.fleet, err = openFleet(ctx, l, s.Feed, os.Getenv("CREDENTIALS_DIRECTORY"), p, k.keys, signer); err != nil {
+			return errors.Join(err, p.close())
+		}
+	}
+	if err := service.open(ctx, addressesOf(r.file, s)); err != nil {
 		return errors.Join(err, service.close())
 	}
 	service.answer()
 	if s.Instances != "" {
-		service.follow(w).give(ctx, instances)
+		service.follow(w).give(ctx, r.instances)
 	}
 	service.tend(k.keys)
+	if l.inherits {
+		service.tasks = append(service.tasks, func(ctx context.Context) { l.settle(ctx, serving.Attacher) })
+	}
 	service.where(stdout)
 	fmt.Fprintf(stdout, "state    %s\nadmin    token in %s\nready\n", s.State, s.Admin.TokenFile)
 	return service.run(ctx)
@@ -153,14 +208,15 @@ func listenerOf(l config.Listener) node.Listener {
 
 // openAttacher returns what puts addresses on interfaces, where a listener
 // asks for that; its account is kept in a folder that need not outlive a
-// reboot. What an earlier run left on interfaces is taken back first.
-func openAttacher(listeners []config.Listener, folder string, log *slog.Logger) (*netenv.Attacher, error) {
+// reboot. What an earlier run left on interfaces is taken back first if that is
+// over.
+func openAttacher(listeners []config.Listener, folder string, over bool, log *slog.Logger) (*netenv.Attacher, error) {
 	if !slices.ContainsFunc(listeners, func(l config.Listener) bool { return l.Attach }) {
 		return nil, nil
 	}
 	a, err := netenv.OpenAttacher(netenv.Attaching{Journal: filepath.Join(folder, "attached"), Logger: log})
-	if err != nil {
-		return nil, err
+	if err != nil || !over {
+		return a, err
 	}
 	return a, a.Cleanup()
 }

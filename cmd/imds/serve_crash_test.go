@@ -35,6 +35,7 @@ type writer struct {
 	unknown *change // sent, and not answered
 	n       int
 	acked   int
+	why     error // of the last call that was not answered
 }
 
 // change is one call.
@@ -83,8 +84,10 @@ func (w *writer) do(ctx context.Context, c change, again bool) (alive bool, err 
 	}
 	switch {
 	case err != nil:
+		w.why = err
 		return false, nil // the connection broke: nobody knows
 	case status == http.StatusServiceUnavailable:
+		w.why = errors.New("status 503")
 		return false, nil // it is ending
 	case status == http.StatusNotFound && again && c.kind == "terminate": // ECS: it has been
 	case status != http.StatusOK:

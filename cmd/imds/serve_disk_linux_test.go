@@ -32,7 +32,7 @@ func TestServeDisk(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.CommandContext(t.Context(), self, "-test.run=^TestServeDisk$", "-test.v")
+	cmd := testnet.Command(t.Context(), self, "-test.run=^TestServeDisk$", "-test.v")
 	cmd.Env = append(os.Environ(), mountsEnv+"=1")
 	cmd.SysProcAttr = &syscall.SysProcAttr{Unshareflags: syscall.CLONE_NEWNS}
 	out, err := cmd.CombinedOutput()

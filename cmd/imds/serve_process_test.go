@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"io"
-	"log/slog"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -18,6 +17,7 @@ import (
 	"openimds/internal/seal"
 	"openimds/internal/state"
 	"openimds/internal/store/boltstore"
+	"openimds/internal/testnet"
 )
 
 // host is a machine that `imds serve` is set up on, with the program as it is
@@ -64,7 +64,7 @@ func (h host) run(t *testing.T, code int, args ...string) string {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, h.program, args...)
+	cmd := testnet.Command(ctx, h.program, args...)
 	cmd.Env = []string{}
 	out, err := cmd.CombinedOutput()
 	exit, _ := errors.AsType[*exec.ExitError](err)
@@ -86,7 +86,7 @@ func (h host) open(t *testing.T, use func(*state.DB, *control.Control)) {
 		t.Fatal(err)
 	}
 	defer s.Close()
-	db, err := state.Open(t.Context(), s, slog.New(slog.DiscardHandler))
+	db, err := state.Open(t.Context(), s, testnet.Quiet())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -112,9 +112,9 @@ func (h host) seed(t *testing.T) {
 // printed ready.
 func (h host) start(t *testing.T) *process {
 	t.Helper()
-	cmd := exec.Command(h.program, "serve", "-c", h.config) //nolint:noctx // it ends by the signals that the test sends
+	cmd := testnet.Server(h.program, "serve", "-c", h.config)
 	cmd.Env = []string{}
-	p := &process{program: &program{addr: map[string]string{}, out: &lines{}, err: &lines{}}, cmd: cmd, done: make(chan struct{})}
+	p := &process{program: &program{addr: map[string]string{}, out: &lines{}, err: &lines{}}, cmd: cmd, done: make(chan struct{}), audit: filepath.Join(h.state(), "audit.log")}
 	cmd.Stderr = p.err
 	out, err := cmd.StdoutPipe()
 	if err != nil {
@@ -127,15 +127,23 @@ func (h host) start(t *testing.T) *process {
 	ready := make(chan bool, 1)
 	go func() {
 		defer close(p.done)
+		up := false
 		for text := bufio.NewScanner(out); text.Scan(); {
 			name, value, _ := strings.Cut(text.Text(), " ")
-			if name == "ready" {
+			switch {
+			case up: // one that has replaced it says the same
+			case name == "ready":
+				up = true
 				ready <- true
-			} else if addr, ok := strings.CutPrefix(strings.TrimSpace(value), "http://"); ok {
-				p.addr[name] = addr
+			default:
+				if addr, ok := strings.CutPrefix(strings.TrimSpace(value), "http://"); ok {
+					p.addr[name] = addr
+				}
 			}
 		}
-		ready <- false
+		if !up {
+			ready <- false
+		}
 		_, _ = io.Copy(io.Discard, out)
 		_ = cmd.Wait()
 	}()
@@ -148,14 +156,17 @@ func (h host) start(t *testing.T) *process {
 	case <-time.After(20 * time.Second):
 		t.Fatalf("imds serve is not ready\n%s", p.err)
 	}
+	testnet.SecretFiles(t, h.key(), filepath.Join(h.state(), "admin-token"), filepath.Join(h.state(), "alarm-key"), keysFile(h.state()))
 	return p
 }
 
 // process is a running `imds serve`.
 type process struct {
 	*program
-	cmd  *exec.Cmd
+	cmd  *testnet.Cmd
 	done chan struct{} // closed when it has ended
+	// audit is the file of its audit log.
+	audit string
 }
 
 // signal ends the process and returns its exit code, -1 if a signal ended it.
@@ -164,6 +175,7 @@ func (p *process) signal(t *testing.T, s syscall.Signal) int {
 	if s != syscall.SIGKILL {
 		p.testify(t)
 	}
+	defer testnet.SaidFile(t, p.audit)
 	_ = p.cmd.Process.Signal(s) // it may have ended already
 	select {
 	case <-p.done:

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"crypto/rand"
 	"encoding/base64"
 	"errors"
@@ -58,6 +59,42 @@ func checkSealed(db *state.DB, keys *seal.Ring) error {
 			return fmt.Errorf("open the secret of access key %s: %w, in key or olderKeys", k.ID, err)
 		}
 	}
+	for _, r := range db.Roles.All(nil) {
+		if r.Sealed == nil {
+			continue
+		}
+		if _, err := keys.Open(r.Sealed, ""); errors.Is(err, seal.ErrKey) {
+			return fmt.Errorf("open the credentials of role %s: %w, in key or olderKeys", r.Name, err)
+		}
+	}
+	return nil
+}
+
+// sealAnew seals under the newest key what is sealed under an older one. A store
+// that takes no writes is no reason not to serve.
+func (p *plane) sealAnew(ctx context.Context) error {
+	n, err := p.control.SealAnew(ctx)
+	if n > 0 {
+		p.log.Info("sealed anew under the newest key", "records", n)
+	}
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	if err != nil {
+		p.log.Error("not everything is sealed under the newest key: keep the older keys, and start again once this is mended", "err", err)
+		return nil
+	}
+	left, err := state.Sealed(ctx, p.store)
+	if err != nil {
+		return err
+	}
+	for id, records := range left {
+		if newest := p.secrets.Newest(); id != newest.ID() {
+			p.log.Warn("records are sealed under an older key still: keep it", "key", id, "records", records)
+			return nil
+		}
+	}
+	p.log.Info("everything in the store is sealed under the newest key; the older ones are needed for sessions that began under them, which end within 12 hours, and for backups")
 	return nil
 }
 

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -15,6 +14,7 @@ import (
 	"openimds/internal/seal"
 	"openimds/internal/store"
 	"openimds/internal/store/boltstore"
+	"openimds/internal/testnet"
 )
 
 // What was acknowledged is there after a restart: instances, options, tags,
@@ -214,7 +214,7 @@ func TestServeWithCredential(t *testing.T) {
 	}
 	dir := t.TempDir()
 	check := func() (string, error) {
-		cmd := exec.CommandContext(t.Context(), h.program, "serve", "-c", h.config, "--check")
+		cmd := testnet.Command(t.Context(), h.program, "serve", "-c", h.config, "--check")
 		cmd.Env = []string{"CREDENTIALS_DIRECTORY=" + dir}
 		out, err := cmd.CombinedOutput()
 		return string(out), err

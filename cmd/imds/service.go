@@ -15,6 +15,7 @@ import (
 
 	"openimds/internal/admin"
 	"openimds/internal/api/ec2query"
+	"openimds/internal/netenv"
 	"openimds/internal/node"
 	"openimds/internal/systemd"
 	"openimds/internal/telemetry"
@@ -32,10 +33,13 @@ type service struct {
 	identity  identityKeys
 	log       *slog.Logger
 	control   net.Listener
-	fleet     *fleet // nil: there is none
-	token     string // of the admin API; empty: none is asked for
-	trace     string // likewise, for tracers
-	notify    string // systemd's socket; empty: nobody is told
+	fleet     *fleet           // nil: there is none
+	callers   atomic.Int64     // connections to the control address that are open
+	line      *line            // nil: it is not replaced by another process
+	attacher  *netenv.Attacher // nil: nothing is attached
+	token     string           // of the admin API; empty: none is asked for
+	trace     string           // likewise, for tracers
+	notify    string           // systemd's socket; empty: nobody is told
 	ready     atomic.Bool
 	tasks     []func(context.Context)
 	listeners []listener // with the endpoints of the same index
@@ -78,7 +82,7 @@ func (s *service) open(ctx context.Context, a addresses) error {
 		s.listeners = append(s.listeners, l)
 		s.endpoints = append(s.endpoints, e)
 	}
-	ln, err := new(net.ListenConfig).Listen(ctx, "tcp", a.control.address)
+	ln, err := s.line.listen(ctx, "control", a.control.address)
 	if err != nil {
 		return a.control.problem(a.control.address, err)
 	}
@@ -88,7 +92,10 @@ func (s *service) open(ctx context.Context, a addresses) error {
 
 // problem says what to do about a listener that could not be opened.
 func (s setting) problem(addr string, err error) error {
+	var lacks *netenv.NeedError
 	switch {
+	case errors.As(err, &lacks), errors.Is(err, netenv.ErrNoNamespace):
+		return fmt.Errorf("%s: %w", s.name, err)
 	case errors.Is(err, syscall.EADDRINUSE):
 		return fmt.Errorf("%s: port %s is in use: stop the program that holds it, or choose another %s (port 0: any free one)", s.name, addr, s.how)
 	case errors.Is(err, syscall.EACCES):
@@ -143,17 +150,21 @@ func (s *service) answer() {
 func (s *service) run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
+	following, stopFollowing := context.WithCancel(ctx)
+	defer stopFollowing()
+	tasks, stopTasks := context.WithCancel(ctx)
+	defer stopTasks()
 	for _, task := range s.tasks {
-		s.running.Go(func() { task(ctx) })
+		s.running.Go(func() { task(tasks) })
 	}
 	for _, l := range s.followed {
 		s.running.Go(func() {
-			if err := s.node.Follow(ctx, l.Listener); err != nil {
+			if err := s.node.Follow(following, l.Listener); err != nil {
 				s.failed <- fmt.Errorf("%s: %w", l.name, err)
 			}
 		})
 	}
-	metrics := registry.New(telemetry.DataPlane(s.node), telemetry.Credentials(s.plane.keeper.Broker))
+	metrics := registry.New(append(s.plane.usage.sources(), telemetry.DataPlane(s.node), telemetry.Credentials(s.plane.keeper.Broker))...)
 	web := &http.Server{
 		Handler: s.plane.apis(admin.New(admin.Config{
 			Node: s.node, Metrics: metrics, Logger: s.log, Ready: s.ready.Load,
@@ -166,12 +177,14 @@ func (s *service) run(ctx context.Context) error {
 		IdleTimeout:       time.Minute,
 		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelWarn),
 	}
-	s.ready.Store(true)
-	s.running.Go(func() {
-		if err := web.Serve(s.control); err != nil && !errors.Is(err, http.ErrServerClosed) {
-			s.failed <- fmt.Errorf("serve %s: %w", s.control.Addr(), err)
+	if lab := s.plane.lab; lab != nil {
+		if err := lab.admit(s.control.Addr(), web.Handler); err != nil {
+			s.log.Error("tracers in instances cannot report", "err", err)
 		}
-	})
+	}
+	s.ready.Store(true)
+	served := make(chan struct{})
+	s.running.Go(func() { s.serveAPIs(web, served) })
 	if s.fleet != nil {
 		s.running.Go(func() {
 			if err := s.fleet.serve(); err != nil {
@@ -179,11 +192,24 @@ func (s *service) run(ctx context.Context) error {
 			}
 		})
 	}
+	s.line.serving()
 	s.tell(systemd.Ready)
 	var err error
-	select {
-	case <-ctx.Done():
-	case err = <-s.failed:
+	for done := false; !done; {
+		select {
+		case <-ctx.Done():
+			done = true
+		case err = <-s.failed:
+			done = true
+		case <-s.line.called():
+			// Interfaces that come or go from here on are left to whichever
+			// service there is in the end.
+			s.node.Hold()
+			if s.line.start() {
+				return s.handOver(web, served, stopTasks, stopFollowing)
+			}
+			s.node.Resume()
+		}
 	}
 	s.ready.Store(false)
 	s.tell(systemd.Stopping)
@@ -192,6 +218,9 @@ func (s *service) run(ctx context.Context) error {
 	defer stop()
 	if s.fleet != nil {
 		err = errors.Join(err, s.fleet.shutdown(end))
+	}
+	if lab := s.plane.lab; lab != nil {
+		err = errors.Join(err, lab.shut(end))
 	}
 	err = errors.Join(err, s.node.Shutdown(end), web.Shutdown(end))
 	s.running.Wait()

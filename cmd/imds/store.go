@@ -6,14 +6,17 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
 
 	"openimds/internal/fault"
 	"openimds/internal/seal"
+	"openimds/internal/state"
 	"openimds/internal/store"
 	"openimds/internal/store/boltstore"
 )
@@ -90,7 +93,7 @@ func newStoreCheck() *cobra.Command {
 		Short: "read a store whole, and say what is damaged",
 		Long: `check reads every page, entry and revision of a store that is not in use, which
 a backup is too. It ends with exit code 1 and a line for each thing that is
-damaged.`,
+damaged, and otherwise says how many records are sealed under which key.`,
 		Args: arguments("STORE"),
 		RunE: func(c *cobra.Command, args []string) (err error) {
 			s, err := openToRead(args[0])
@@ -106,6 +109,13 @@ damaged.`,
 				return err
 			}
 			fmt.Fprintf(c.OutOrStdout(), "ok: %d entries at revision %d\n", len(all.Entries), all.Revision)
+			sealed, err := state.Sealed(c.Context(), s)
+			if err != nil {
+				return err
+			}
+			for _, id := range slices.Sorted(maps.Keys(sealed)) {
+				fmt.Fprintf(c.OutOrStdout(), "%d sealed under seal key %s\n", sealed[id], id)
+			}
 			return nil
 		},
 	}

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -29,6 +30,8 @@ type usageBook struct {
 	*ledger.Ledger        // nil: nothing is kept
 	folder         string // to remove in the end; empty: none
 	meter          *meter.Meter
+	owners         atomic.Pointer[owners]
+	remote         *usageRemote // nil: there is none
 	stop           context.CancelFunc
 	running        sync.WaitGroup
 	log            *slog.Logger
@@ -56,6 +59,11 @@ func openUsage(dir string, log *slog.Logger) (*usageBook, error) {
 		return nil, errors.Join(err, b.close())
 	}
 	b.Ledger = l
+	// The file is there as long as it is open: a process that is killed leaves
+	// nothing.
+	if passing && os.RemoveAll(b.folder) == nil {
+		b.folder = ""
+	}
 	return b, nil
 }
 
@@ -87,11 +95,15 @@ func (b *usageBook) begin(db *state.DB) {
 		in, ok := db.Instances.Get(id)
 		return ok && in.Spec.Node == node
 	})
+	b.noteOwners(db)
 	b.FlushWith(b.meter.Flush)
 	ctx, stop := context.WithCancel(context.Background())
 	b.stop = stop
 	b.running.Go(func() { b.meter.Run(ctx) })
 	b.running.Go(func() { b.tend(ctx) })
+	if b.remote != nil {
+		b.running.Go(func() { b.remote.shipper.Run(ctx) })
+	}
 }
 
 // report takes what another node has counted.

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
-	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -26,6 +25,7 @@ import (
 	"openimds/internal/readiness/survey"
 	"openimds/internal/state"
 	"openimds/internal/store/memstore"
+	"openimds/internal/testnet"
 	"openimds/internal/token"
 	"openimds/internal/usage/history"
 	"openimds/internal/usage/ledger"
@@ -46,7 +46,7 @@ type bed struct {
 
 func newBed(t *testing.T, change func(*Config)) *bed {
 	t.Helper()
-	log := slog.New(slog.DiscardHandler)
+	log := testnet.Quiet()
 	s := memstore.New(memstore.Config{})
 	db, err := state.Open(t.Context(), s, log)
 	if err != nil {
@@ -334,6 +334,10 @@ func TestRoutes(t *testing.T) {
 		{"POST", "/v1/hardenings/{it}/abort", "", 200, `"state":"aborted"`},
 		{"GET", "/v1/hardenings/{it}", "", 200, `"undone":1`},
 
+		{"GET", "/v1/alarms", "", 200, `{"items":[]}`},
+		{"GET", "/v1/alarms?state=BAD", "", 400, `state: found`},
+		{"GET", "/v1/alarms/ec2/123456789012/us-east-1/none", "", 404, `there is no alarm`},
+
 		{"GET", "/v1/audit?action=admin:Apply&limit=1", "", 200, `"more":true`},
 		{"GET", "/v1/audit?since=1h&until=2020-01-01T00:00:00Z", "", 200, `{"records":[],"more":false}`},
 		{"GET", "/v1/audit?since=yesterday", "", 400, `since: found`},
@@ -370,6 +374,32 @@ func found(instance string) string {
 	return `{"v":1,"ts":"2026-06-01T11:00:00Z","mode":"IMDSv1","count":1,"process":{"comm":"curl"},"dst":"","machine":{"instance":"` + instance + `"}}` + "\n"
 }
 
+// A batch of findings that comes again counts once.
+func TestFindingsOnce(t *testing.T) {
+	b := newBed(t, nil)
+	for i, step := range []struct {
+		key, body string
+		status    int
+		want      string
+	}{
+		{"a-1", found(ec2Optional), 200, `{"taken":1,"unknown":0}`},
+		{"a-1", found(ec2Optional), 200, `{"taken":1,"unknown":0,"repeated":true}`},
+		{"a-1", found(ec2Required), 400, `each batch needs its own`},
+		{"a 1", found(ec2Optional), 400, `Idempotency-Key: found`},
+		{strings.Repeat("x", 129), found(ec2Optional), 400, `Idempotency-Key: found`},
+		{"a-2", "{", 400, `findings: line 1`},
+		{"a-2", found(ec2Optional), 200, `{"taken":1,"unknown":0}`},
+	} {
+		status, answer := b.ask("POST", FindingsPath, step.body, "Idempotency-Key", step.key)
+		if status != step.status || !strings.Contains(answer, step.want) {
+			t.Errorf("step %d: %d %s, want %d with %s", i, status, answer, step.status, step.want)
+		}
+	}
+	if _, answer := b.ask("GET", "/v1/readiness?instance="+ec2Optional, ""); !strings.Contains(answer, `"count":2}`) {
+		t.Errorf("it was counted otherwise: %s", answer)
+	}
+}
+
 // The token of tracers is good for their findings, and for nothing else.
 func TestTraceToken(t *testing.T) {
 	b := newBed(t, func(c *Config) { c.Token, c.TraceToken = "right", "trace" })
@@ -387,6 +417,31 @@ func TestTraceToken(t *testing.T) {
 	b = newBed(t, func(c *Config) { c.Token = "right" })
 	if status, _ := b.ask("POST", "/v1/trace/findings", "", "Authorization", "Bearer "); status != 401 {
 		t.Errorf("without a token for tracers: %d", status)
+	}
+}
+
+// Findings that come from an instance that is a namespace are its own, unless
+// they are about a process elsewhere.
+func TestFindingsOfOrigin(t *testing.T) {
+	b := newBed(t, nil)
+	since := time.Date(2026, 6, 1, 10, 0, 0, 0, time.UTC)
+	origin := Origin{Instance: ec2Required, Since: since, Own: func(netns uint32) bool { return netns == 7 }}
+	line := func(at, netns string) string {
+		return `{"v":1,"ts":"` + at + `","mode":"IMDSv1","count":1,"process":{"comm":"curl","netns":` + netns + `},"dst":"","machine":{"instance":"` + ec2Optional + `"}}` + "\n"
+	}
+	body := line("2026-06-01T11:00:00Z", "7") + line("2026-06-01T11:00:00Z", "0") + line("2026-06-01T11:00:00Z", "8") +
+		line("2026-06-01T09:00:00Z", "8") // its namespace had another number then
+	r := httptest.NewRequest(http.MethodPost, FindingsPath, strings.NewReader(body)).WithContext(WithOrigin(t.Context(), origin))
+	r.Host = "127.0.0.1"
+	w := httptest.NewRecorder()
+	b.handler.ServeHTTP(w, r)
+	if w.Code != http.StatusOK || !strings.Contains(w.Body.String(), `{"taken":3,"unknown":1}`) {
+		t.Errorf("%d %s", w.Code, w.Body)
+	}
+	for id, want := range map[string]string{ec2Required: `"count":3`, ec2Optional: `"processes":[]`} {
+		if _, answer := b.ask("GET", "/v1/readiness?instance="+id, ""); !strings.Contains(answer, want) {
+			t.Errorf("%s: %s, want %s", id, answer, want)
+		}
 	}
 }
 

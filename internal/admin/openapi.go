@@ -87,6 +87,9 @@ func (s *schemas) operation(r route) map[string]any {
 		}
 		params = append(params, map[string]any{"name": p.name, "in": "query", "description": p.doc, "schema": schema})
 	}
+	for _, p := range r.headers {
+		params = append(params, map[string]any{"name": p.name, "in": "header", "description": p.doc, "schema": map[string]any{"type": "string"}})
+	}
 	if len(params) > 0 {
 		op["parameters"] = params
 	}
@@ -176,6 +179,8 @@ func (s *schemas) of(t reflect.Type) any {
 		return map[string]any{"type": "boolean"}
 	case reflect.Int, reflect.Int64, reflect.Uint64:
 		return map[string]any{"type": "integer"}
+	case reflect.Float64:
+		return map[string]any{"type": "number"}
 	case reflect.Slice:
 		return map[string]any{"type": "array", "items": s.of(t.Elem())}
 	case reflect.Map:

@@ -36,6 +36,8 @@ type route struct {
 	doc string
 	// params are those of the query; path lists those of the path.
 	params []param
+	// headers are those that it reads.
+	headers []param
 	// in is the type of the body, nil: none. outs are those of the answer.
 	in   reflect.Type
 	outs []reflect.Type

@@ -79,6 +79,7 @@ func routes() []route {
 		backupRoute(),
 	}
 	all = append(all, hardenRoutes()...)
+	all = append(all, alarmRoutes()...)
 	for _, k := range kinds() {
 		all = append(all, k.routes()...)
 	}

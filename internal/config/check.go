@@ -42,6 +42,7 @@ func (c *checker) service(s Service) {
 	d := s.Identity.ECSDigest
 	c.expect(d == "" || d == SHA1 || d == SHA256, "identity.ecsDigest", "is %q: want %s or %s", d, SHA1, SHA256)
 	c.credentials(s.Credentials)
+	c.monitoring(s.Monitoring)
 	for i, h := range s.Hosts {
 		c.expect(h != "", instance.Path("hosts").Index(i), "is empty: want a name or an address")
 	}
@@ -59,15 +60,30 @@ func (c *checker) serve(s Serve) {
 		c.address("control.address", s.Control.Address)
 	}
 	c.expect(len(s.Listeners) > 0, "listeners", "is required: at least one listener")
-	for i, l := range s.Listeners {
-		c.listener(instance.Path("listeners").Index(i), l)
-	}
+	c.listeners(s.Listeners)
 	c.feed(s.Feed)
+	c.usage(s.Usage)
 	c.place("places.ec2", instance.DialectEC2, s.Places.EC2)
 	c.place("places.ecs", instance.DialectECS, s.Places.ECS)
 	c.expect(s.Audit.RotateSize >= 0, "audit.rotateSize", "is %d: want a number of bytes", s.Audit.RotateSize)
 	c.expect(s.Audit.RotateAfter >= 0, "audit.rotateAfter", "is %v: want a time such as 24h", s.Audit.RotateAfter)
 	c.expect(s.Audit.Keep >= 0, "audit.keep", "is %d: want a number of files", s.Audit.Keep)
+}
+
+// longestInterface is IFNAMSIZ of Linux without the byte behind the name.
+const longestInterface = 15
+
+func (c *checker) listeners(all []Listener) {
+	for i, l := range all {
+		at := instance.Path("listeners").Index(i)
+		c.listener(at, l)
+		for k, other := range all[:i] {
+			if l.Interface != "" && l.Interface == other.Interface && l.Namespace == other.Namespace && l.Network != "" && other.Network != "" {
+				c.expect(l.Network == other.Network, at.Key("network"), "is %q, and that of listeners[%d] is %q: both claim %s, and an interface belongs to one network",
+					l.Network, k, other.Network, l.Interface)
+			}
+		}
+	}
 }
 
 func (c *checker) listener(at instance.Path, l Listener) {
@@ -81,6 +97,7 @@ func (c *checker) listener(at instance.Path, l Listener) {
 	c.expect(!l.CheckHardwareAddress || l.Interface != "", at.Key("checkHardwareAddress"), "is true without an interface: neighbours are known at an interface alone")
 	c.expect(l.ProxyKeyFile == "" || filepath.IsAbs(l.ProxyKeyFile), at.Key("proxyKeyFile"), "is %q: want an absolute path", l.ProxyKeyFile)
 	c.expect(l.ProxyKeyFile == "" || l.Interface == "", at.Key("proxyKeyFile"), "is given with an interface: forwarders do not come over those of instances")
+	c.expect(len(l.Interface) <= longestInterface || strings.ContainsAny(l.Interface, `*?[\`), at.Key("interface"), "is %q: the kernel's names of interfaces have %d letters at most", l.Interface, longestInterface)
 	c.expect(l.MinTTL >= 0 && l.MinTTL <= 255, at.Key("minTTL"), "is %d: want 1 to 255", l.MinTTL)
 }
 

@@ -134,9 +134,7 @@ func (c *checker) node(n Node) {
 		"control.url", "is %q: want https:// and the host and port of the control plane's feed, such as https://control.example:8182", n.Control.URL)
 	c.pair("control", n.Control.Certificate, n.Control.Key, n.Control.Authority)
 	c.expect(len(n.Listeners) > 0, "listeners", "is required: at least one listener")
-	for i, l := range n.Listeners {
-		c.listener(instance.Path("listeners").Index(i), l)
-	}
+	c.listeners(n.Listeners)
 	if n.Admin.Address != "" {
 		c.address("admin.address", n.Admin.Address)
 	}

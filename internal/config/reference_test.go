@@ -78,7 +78,8 @@ var settingsPage = page{
 	},
 	intro: `# Settings file
 
-What ` + "`imds serve -c FILE`" + ` reads. ` + "`imds dev --config FILE`" + ` takes the keys ` + "`throttle`, `limits`, `hosts` and `security`" + ` of
+What ` + "`imds serve -c FILE`" + ` reads. ` + "`imds dev --config FILE`" + ` takes the keys ` + "`throttle`, `limits`, `hosts`, `security`," + `
+` + "`identity`, `credentials` and `monitoring`" + ` of
 it, all of them optional. ` + "`imds serve -c FILE --check`" + ` says what is wrong with a file and stops. The one to start from,
 [packaging/imds.yaml](../../packaging/imds.yaml):
 

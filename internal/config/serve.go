@@ -44,6 +44,10 @@ type Serve struct {
 	Identity Identity `json:"identity,omitzero"`
 	// Where the credentials of roles come from. Default: from our own STS.
 	Credentials RoleCredentials `json:"credentials,omitzero"`
+	// How the clouds' monitoring APIs show usage.
+	Monitoring Monitoring `json:"monitoring,omitzero"`
+	// Where usage is kept, besides the state folder.
+	Usage Usage `json:"usage,omitzero"`
 }
 
 // ControlAddress is where operators and the clouds' clients call.
@@ -129,7 +133,7 @@ const DefaultControl = "127.0.0.1:8180"
 
 // Service returns the settings that `imds dev` has too.
 func (s Serve) Service() Service {
-	return Service{Throttle: s.Throttle, Limits: s.Limits, Hosts: s.Hosts, Security: s.Security, Identity: s.Identity, Credentials: s.Credentials}
+	return Service{Throttle: s.Throttle, Limits: s.Limits, Hosts: s.Hosts, Security: s.Security, Identity: s.Identity, Credentials: s.Credentials, Monitoring: s.Monitoring}
 }
 
 // Of returns the place of a dialect, nil if there is none.
@@ -180,6 +184,7 @@ func (s *Serve) fill(folder string) {
 		s.Admin.TokenFile = s.State + "/admin-token"
 	}
 	whole(&s.Instances)
+	s.Usage.Remote.fill(folder)
 	for i := range s.Credentials.Sources {
 		whole(&s.Credentials.Sources[i].KeyFile)
 	}

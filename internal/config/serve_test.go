@@ -83,6 +83,19 @@ func TestServeProblems(t *testing.T) {
 		{"state: /s\nkey: /k\nlisteners: [{dialect: ec3, address: '1.2.3.4'}, {}]\n", []string{
 			`listeners[0].dialect: is "ec3": want ecs or ec2`, `listeners[0].address: is "1.2.3.4"`, "listeners[1].dialect: ", "listeners[1].address: ",
 		}},
+		{`state: /s
+key: /k
+listeners:
+  - {dialect: ec2, address: "169.254.169.254:80", interface: br0, network: red}
+  - {dialect: ec2, address: "[fd00:ec2::254]:80", interface: br0}
+  - {dialect: ecs, address: "100.100.100.200:80", interface: br0, network: blue}
+  - {dialect: ecs, address: "100.100.100.200:80", interface: br0, network: blue, namespace: other}
+  - {dialect: ecs, address: "100.100.100.200:80", interface: averyverylongname}
+  - {dialect: ecs, address: "100.100.100.200:80", interface: "[ab][ab][ab][ab][ab]*"}
+`, []string{
+			`listeners[2].network: is "blue", and that of listeners[0] is "red": both claim br0, and an interface belongs to one network`,
+			`listeners[4].interface: is "averyverylongname": the kernel's names of interfaces have 15 letters at most`,
+		}},
 	} {
 		_, err := ParseServe("serve.yaml", []byte(tc.text))
 		if err == nil {

@@ -20,6 +20,8 @@ type Service struct {
 	Identity Identity `json:"identity,omitzero"`
 	// Where the credentials of roles come from. Default: from our own STS.
 	Credentials RoleCredentials `json:"credentials,omitzero"`
+	// How the clouds' monitoring APIs show usage.
+	Monitoring Monitoring `json:"monitoring,omitzero"`
 }
 
 // Throttle is the rate of requests that one instance may send.

@@ -1,7 +1,6 @@
 package control
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"net/url"
@@ -48,12 +47,13 @@ func AlarmARN(caller Caller, name string) string {
 }
 
 func alarmKey(caller Caller, name string) string {
-	return state.Key(caller.Dialect, caller.Account, caller.place(), name)
+	return state.AlarmKey(caller.Dialect, caller.Account, caller.place(), name)
 }
 
 // Metered returns which of the given instances the caller may read the metrics
-// of; without any, all of them. Instances that nobody knows any more have no
-// owner, and nobody reads them.
+// of, those that are gone and were the caller's among them; without any, all
+// that there are. Of those that are gone and nobody knows the owner of, nobody
+// reads anything.
 func (c *Control) Metered(caller Caller, ids ...string) ([]string, error) {
 	if err := c.permit(monitoring(caller), ask{}); err != nil {
 		return nil, err
@@ -62,35 +62,51 @@ func (c *Control) Metered(caller Caller, ids ...string) ([]string, error) {
 }
 
 func (c *Control) metered(caller Caller, ids []string) (found []string) {
-	owns := func(in *state.Instance) bool {
-		return in.Spec.Dialect == caller.Dialect && in.Spec.Account == caller.Account &&
-			(caller.Dialect == instance.DialectECS || in.Spec.Region == caller.Region)
-	}
 	if ids != nil {
 		for _, id := range ids {
-			if in, ok := c.db.Instances.Get(id); ok && owns(in) {
+			if c.Owns(caller, id) {
 				found = append(found, id)
 			}
 		}
 		return found
 	}
-	for _, in := range c.db.Instances.All(owns) {
+	for _, in := range c.db.Instances.All(func(in *state.Instance) bool { return caller.owns(ownerOf(in)) }) {
 		found = append(found, in.Spec.ID)
 	}
 	return found
 }
 
+// Owns reports whether an instance is the caller's, or was when it was there.
+// It does not ask whether the caller may do anything: Metered does.
+func (c *Control) Owns(caller Caller, id string) bool {
+	if in, ok := c.db.Instances.Get(id); ok {
+		return caller.owns(ownerOf(in))
+	}
+	if c.cfg.Departed == nil {
+		return false
+	}
+	was, ok := c.cfg.Departed(id)
+	return ok && caller.owns(was)
+}
+
+func ownerOf(in *state.Instance) Owner {
+	return Owner{in.Spec.Dialect, in.Spec.Account, in.Spec.Region}
+}
+
+// owns reports whether metrics of an owner's instance are the caller's.
+func (c Caller) owns(o Owner) bool {
+	return o.Dialect == c.Dialect && o.Account == c.Account && (c.Dialect == instance.DialectECS || o.Region == c.Region)
+}
+
 // Alarms returns the caller's alarms, sorted by name: those that are named, or
 // without names all.
-func (c *Control) Alarms(caller Caller, names []string) ([]*state.Alarm, error) {
+func (c *Control) Alarms(caller Caller, names []string) ([]Alarm, error) {
 	if err := c.permit(monitoring(caller), alarmAsk(caller, names)); err != nil {
 		return nil, err
 	}
-	all := c.db.Alarms.All(func(a *state.Alarm) bool {
+	return c.alarms(func(a *state.Alarm) bool {
 		return a.Dialect == caller.Dialect && a.Account == caller.Account && a.Region == caller.place() && (len(names) == 0 || slices.Contains(names, a.Name))
-	})
-	slices.SortFunc(all, func(a, b *state.Alarm) int { return cmp.Compare(a.Name, b.Name) })
-	return all, nil
+	}), nil
 }
 
 func alarmAsk(caller Caller, names []string) ask {
@@ -130,7 +146,7 @@ func (c *Control) PutAlarm(ctx context.Context, caller Caller, a state.Alarm) er
 		next.Created, next.Updated = now, now
 		if known {
 			summary = "updated"
-			next.Created, next.Status, next.Events = old.Created, old.Status, old.Events
+			next.Created, next.Events, next.GivenUp = old.Created, old.Events, old.GivenUp
 		}
 		next.Note(state.AlarmEvent{At: now, Type: state.AlarmConfigured, Summary: "Alarm \"" + a.Name + "\" " + summary})
 		return state.Save(tx, c.db.Alarms, key, &next)
@@ -173,7 +189,8 @@ func checkAction(text string) error {
 	return nil
 }
 
-// DeleteAlarms deletes alarms. Names that none has are left alone.
+// DeleteAlarms deletes alarms; their states follow when alarms are evaluated.
+// Names that none has are left alone.
 func (c *Control) DeleteAlarms(ctx context.Context, caller Caller, names []string) error {
 	if err := c.permit(monitoring(caller), alarmAsk(caller, names)); err != nil {
 		return err
@@ -236,7 +253,7 @@ func (c *Control) SetAlarmState(ctx context.Context, caller Caller, name string,
 		if len(a.Instances) > 0 {
 			subject = a.Instances[0]
 		}
-		turned, err = c.turn(tx, a, map[string]state.AlarmStatus{subject: to})
+		turned, err = c.turn(tx, a, map[string]state.AlarmStatus{subject: to}, nil)
 		return err
 	})
 	if err == nil {

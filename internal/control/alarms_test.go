@@ -1,8 +1,9 @@
 package control_test
 
 import (
+	"context"
+	"encoding/json"
 	"fmt"
-	"log/slog"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -15,7 +16,9 @@ import (
 	"openimds/internal/instance"
 	"openimds/internal/metric"
 	"openimds/internal/state"
+	"openimds/internal/store"
 	"openimds/internal/store/memstore"
+	"openimds/internal/testnet"
 	"openimds/internal/usage/history"
 	"openimds/internal/usage/series"
 )
@@ -30,6 +33,8 @@ type alarmBed struct {
 	file     *history.File
 	sequence uint64
 	metrics  control.Metrics
+	// broken is told of each commit; nil: nobody is.
+	broken func()
 }
 
 const (
@@ -37,13 +42,27 @@ const (
 	alarmECS = "i-bp1alarm00000000001"
 )
 
+// committing is a store that tells of commits.
+type committing struct {
+	store.Store
+	b *alarmBed
+}
+
+func (c committing) Commit(ctx context.Context, tx store.Tx) (uint64, error) {
+	revision, err := c.Store.Commit(ctx, tx)
+	if c.b.broken != nil {
+		c.b.broken()
+	}
+	return revision, err
+}
+
 func newAlarmBed(t *testing.T) *alarmBed {
 	t.Helper()
 	b := &alarmBed{t: t, now: time.Date(2026, 3, 14, 9, 26, 53, 0, time.UTC)}
-	store := memstore.New(memstore.Config{})
+	store := committing{memstore.New(memstore.Config{}), b}
 	t.Cleanup(func() { _ = store.Close() })
 	var err error
-	if b.db, err = state.Open(t.Context(), store, slog.New(slog.DiscardHandler)); err != nil {
+	if b.db, err = state.Open(t.Context(), store, testnet.Quiet()); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = b.db.Close() })
@@ -244,6 +263,112 @@ func TestEvaluateRule(t *testing.T) {
 	}
 }
 
+// A rule over all instances has a state for each, tells each by name, goes on
+// after a crash between two commits without telling anything twice, forgets
+// instances that are gone, and begins anew when it is made anew.
+func TestRuleOverAll(t *testing.T) {
+	b := newAlarmBed(t)
+	const n = 130 // some commits
+	id := func(i int) string { return fmt.Sprintf("i-many%03d", i) }
+	err := b.db.Update(t.Context(), func(tx *state.Tx) error {
+		for i := range n {
+			in := instance.Instance{ID: id(i), Dialect: "ecs", Account: "123456789012", Region: "cn-hangzhou", State: "running"}
+			if err := state.Save(tx, b.db.Instances, in.ID, &state.Instance{Spec: in}); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	rule := state.Alarm{
+		Name: "r/all", Namespace: "ours", Metric: "free", Everything: true, Period: time.Minute,
+		Levels: []state.AlarmLevel{{Name: "Warn", Statistic: "Sum", Rule: alarm.Rule{
+			Operator: alarm.AtLeast, Threshold: 1, Periods: 1, Datapoints: 1, Missing: alarm.MissingIgnored}}},
+		Actions: map[alarm.State][]string{alarm.Alarm: {"http://hook.test/"}, alarm.OK: {"http://hook.test/"}},
+	}
+	b.put("ecs", rule)
+	counts := func(ids ...int) {
+		t.Helper()
+		b.now = b.now.Truncate(time.Minute).Add(time.Minute)
+		b.sequence++
+		r := series.Report{Node: "n", Boot: "b", Sequence: b.sequence}
+		for _, i := range ids {
+			r.Samples = append(r.Samples, series.Sample{Instance: id(i), Minute: b.now.Unix()/60 - 1, Counts: series.Counts{series.TokenFree: uint64(i + 1)}})
+		}
+		if err := b.file.Record(t.Context(), r); err != nil {
+			t.Fatal(err)
+		}
+		b.now = b.now.Add(10 * time.Second)
+	}
+	all := make([]int, n)
+	for i := range all {
+		all[i] = i
+	}
+	counts(all...)
+	// It is broken off after the first commit, as by a crash.
+	ctx, cancel := context.WithCancel(t.Context())
+	b.broken = func() { cancel() }
+	if err := b.EvaluateAlarms(ctx, b.metrics); err == nil {
+		t.Error("nothing was broken off")
+	}
+	b.broken = nil
+	for range 1000 {
+		if len(b.db.AlarmStates.All(nil)) > 0 {
+			break // nobody waited for the mirror
+		}
+		time.Sleep(time.Millisecond)
+	}
+	if got := len(b.db.AlarmStates.All(nil)); got == 0 || got == n {
+		t.Fatalf("%d states after it was broken off", got)
+	}
+	for range 2 {
+		if err := b.EvaluateAlarms(t.Context(), b.metrics); err != nil {
+			t.Fatal(err)
+		}
+	}
+	told := map[string]int{}
+	for _, notice := range b.db.Notices.All(nil) {
+		var m control.AlarmMessage
+		if err := json.Unmarshal([]byte(notice.Body), &m); err != nil || m.State != alarm.Alarm || m.Value == nil || m.Instance != notice.Instance {
+			t.Errorf("%s, %v", notice.Body, err)
+		}
+		told[m.Instance]++
+	}
+	if len(told) != n || len(b.db.Notices.All(nil)) != n {
+		t.Errorf("%d instances were told of, in %d messages", len(told), len(b.db.Notices.All(nil)))
+	}
+	if s := b.state("ecs", "r/all", id(7)); s.State != alarm.Alarm || s.Level != "Warn" || s.Value == nil || *s.Value != 8 {
+		t.Errorf("it is %+v", s)
+	}
+	if s := b.state("ecs", "r/all", alarmECS); s.State != alarm.Insufficient {
+		t.Errorf("one without data is %+v", s)
+	}
+	if a, _ := b.db.Alarms.Get("ecs/123456789012//r/all"); len(a.Before) > 0 || len(a.Events) > state.MostAlarmEvents {
+		t.Errorf("the record of the rule has %d states, %d events", len(a.Before), len(a.Events))
+	}
+	// One is gone, the rule is deleted, and another of its name is made.
+	if err := b.db.Update(t.Context(), func(tx *state.Tx) error { state.Remove(tx, b.db.Instances, id(7)); return nil }); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.EvaluateAlarms(t.Context(), b.metrics); err != nil || len(b.db.AlarmStates.All(nil)) != n-1 {
+		t.Errorf("%v, %d states", err, len(b.db.AlarmStates.All(nil)))
+	}
+	if err := b.DeleteAlarms(t.Context(), alarmCaller("ecs"), []string{"r/all"}); err != nil {
+		t.Fatal(err)
+	}
+	b.now = b.now.Add(time.Second)
+	b.put("ecs", rule)
+	if s := b.state("ecs", "r/all", id(3)); s.State != alarm.Insufficient {
+		t.Errorf("the new one begins as %+v", s)
+	}
+	b.now = b.now.Add(time.Hour)
+	if err := b.EvaluateAlarms(t.Context(), b.metrics); err != nil || len(b.db.AlarmStates.All(nil)) != 0 {
+		t.Errorf("%v, %d states are left", err, len(b.db.AlarmStates.All(nil)))
+	}
+}
+
 func TestPutAlarmRefuses(t *testing.T) {
 	b := newAlarmBed(t)
 	for _, bad := range []string{"", "ftp://hook.test/", "http://", "http://user:password@hook.test/", "https://hook.test/#part", "mailto:ops@x", "http://" + strings.Repeat("x", 1024)} {
@@ -265,6 +390,26 @@ func TestPutAlarmRefuses(t *testing.T) {
 	}
 	if _, err := b.Metered(weak); fault.KindOf(err) != fault.Denied {
 		t.Errorf("without a policy: %v", err)
+	}
+}
+
+// A name may be longer than a key of the store.
+func TestLongAlarmName(t *testing.T) {
+	b := newAlarmBed(t)
+	for _, end := range []string{"x", "y"} {
+		a := ec2Alarm(1, 1, alarm.MissingGood)
+		a.Name = strings.Repeat("😀", 254) + end
+		b.put("ec2", a)
+		b.minute(alarmEC2, 5)
+		if s := b.state("ec2", a.Name, alarmEC2); s.State != alarm.Alarm {
+			t.Errorf("%s: %+v", end, s)
+		}
+		if err := b.SetAlarmState(t.Context(), alarmCaller("ec2"), a.Name, state.AlarmStatus{State: alarm.OK}); err != nil {
+			t.Error(err)
+		}
+	}
+	if n := len(b.db.Alarms.All(nil)); n != 2 {
+		t.Errorf("%d alarms", n)
 	}
 }
 

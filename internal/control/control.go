@@ -30,6 +30,8 @@ type Config struct {
 	AnyImage bool
 	// RolePolicies are, by dialect, the policies attached to a role that is made because an instance of a file names it.
 	RolePolicies map[string][]string
+	// Departed tells whose an instance was that is gone. Nil: nobody knows.
+	Departed func(id string) (Owner, bool)
 	// Secrets seals what nobody may read in the store. Nil: under a key that
 	// ends with the process, for a store that does.
 	Secrets *seal.Ring
@@ -53,6 +55,9 @@ type Place struct {
 	// Public, if valid, is the block of the public addresses that launched instances may ask for.
 	Public netip.Prefix
 }
+
+// Owner is whose an instance was.
+type Owner struct{ Dialect, Account, Region string }
 
 // Entry is one line of the audit log.
 type Entry struct {
@@ -79,6 +84,8 @@ type Control struct {
 
 	mu     sync.Mutex // guards parsed
 	parsed map[*state.Policy]*policy.Policy
+
+	values lastValues // that alarms were evaluated on
 }
 
 // New returns a Control.

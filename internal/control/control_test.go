@@ -36,7 +36,7 @@ func newBed(t *testing.T) *bed {
 	t.Helper()
 	s := memstore.New(memstore.Config{})
 	t.Cleanup(func() { _ = s.Close() })
-	log := slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelDebug}))
+	log := testnet.Logger(t.Output(), &slog.HandlerOptions{Level: slog.LevelDebug})
 	db, err := state.Open(t.Context(), s, log)
 	if err != nil {
 		t.Fatal(err)

@@ -3,7 +3,6 @@ package control
 import (
 	"context"
 	"fmt"
-	"log/slog"
 	"testing"
 	"time"
 
@@ -14,6 +13,7 @@ import (
 	"openimds/internal/state"
 	"openimds/internal/store"
 	"openimds/internal/store/memstore"
+	"openimds/internal/testnet"
 )
 
 // plant is a control plane over a store that outlives it, with a clock and
@@ -33,7 +33,7 @@ func (p *plant) restart() {
 	if p.db != nil {
 		_ = p.db.Close()
 	}
-	db, err := state.Open(context.Background(), p.store, slog.New(slog.DiscardHandler))
+	db, err := state.Open(context.Background(), p.store, testnet.Quiet())
 	if err != nil {
 		p.t.Fatal(err)
 	}

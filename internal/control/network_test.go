@@ -3,7 +3,6 @@ package control_test
 import (
 	"errors"
 	"fmt"
-	"log/slog"
 	"net/netip"
 	"slices"
 	"strings"
@@ -18,6 +17,7 @@ import (
 	"openimds/internal/state"
 	"openimds/internal/store"
 	"openimds/internal/store/memstore"
+	"openimds/internal/testnet"
 )
 
 // small is a place with few addresses.
@@ -34,7 +34,7 @@ func small() control.Place {
 // replica is one of several control planes on a store.
 func replica(t *testing.T, s store.Store, place control.Place) (*control.Control, *state.DB) {
 	t.Helper()
-	db, err := state.Open(t.Context(), s, slog.New(slog.DiscardHandler))
+	db, err := state.Open(t.Context(), s, testnet.Quiet())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -526,7 +526,7 @@ func TestImageSwitch(t *testing.T) {
 	for _, anyImage := range []bool{false, true} {
 		s := memstore.New(memstore.Config{})
 		t.Cleanup(func() { _ = s.Close() })
-		db, err := state.Open(t.Context(), s, slog.New(slog.DiscardHandler))
+		db, err := state.Open(t.Context(), s, testnet.Quiet())
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -2,6 +2,7 @@ package control
 
 import (
 	"errors"
+	"slices"
 	"strconv"
 	"time"
 
@@ -29,7 +30,8 @@ type Session struct {
 	// Instance that the credentials were delivered to; nil: they were got by AssumeRole.
 	Instance *session.Instance
 
-	policy string // narrows what the role may do; empty: nothing does
+	policy string         // narrows what the role may do; empty: nothing does
+	links  []session.Link // what can end it, and a session that it begins
 }
 
 // services that stand for instances where a role is trusted and in the audit
@@ -118,25 +120,30 @@ func (c *Control) sessionPrincipal(dialect, accessKeyID, token string) (secret s
 		return "", Caller{}, fault.New(fault.Unauthenticated, "access key %.40q is not known", accessKeyID)
 	}
 	caller = Caller{Dialect: dialect, Account: claims.Account, AccessKeyID: accessKeyID}
+	links := claims.Links()
+	if slices.ContainsFunc(links, func(l session.Link) bool { return c.ended(dialect, l) }) {
+		return "", Caller{}, &Error{Reason: SessionRevoked, Subject: accessKeyID}
+	}
 	role, ok := c.db.Roles.Get(roleKey(caller, claims.Role))
-	if !ok || role.Created.UnixNano() != claims.Born || c.revoked(claims) {
+	if !ok || role.Created.UnixNano() != claims.Born {
 		return "", Caller{}, &Error{Reason: SessionRevoked, Subject: accessKeyID}
 	}
 	caller.Policies = role.Policies
 	caller.Session = &Session{
 		Role: claims.Role, Name: claims.Name, RoleID: roleID(role), Issued: claims.Issued, Expires: claims.Expires,
-		Instance: claims.Instance, policy: claims.Policy,
+		Instance: claims.Instance, policy: claims.Policy, links: links,
 	}
 	return secret, caller, nil
 }
 
-// revoked reports whether a revocation came after a session began. The clocks
-// of replicas play no part: a session knows the last one before it.
-func (c *Control) revoked(s session.Claims) bool {
-	if c.epoch(state.Revocation{Dialect: s.Dialect, Account: s.Account, Role: s.Role}) > s.RoleEpoch {
-		return true
-	}
-	return s.Instance != nil && c.epoch(state.Revocation{Dialect: s.Dialect, Account: s.Account, Instance: s.Instance.ID}) > s.InstanceEpoch
+// ended reports whether the role of a session is gone, or a revocation came
+// after the session began. The clocks of replicas play no part: a session knows
+// the last one before it.
+func (c *Control) ended(dialect string, l session.Link) bool {
+	role, ok := c.db.Roles.Get(state.Key(dialect, l.Account, l.Role))
+	return !ok || role.Created.UnixNano() != l.Born ||
+		c.epoch(state.Revocation{Dialect: dialect, Account: l.Account, Role: l.Role}) > l.RoleEpoch ||
+		l.Instance != "" && c.epoch(state.Revocation{Dialect: dialect, Account: l.Account, Instance: l.Instance}) > l.InstanceEpoch
 }
 
 // keys sets the condition keys that a session has beside those of every

@@ -149,6 +149,106 @@ func TestSessionsEnd(t *testing.T) {
 	}
 }
 
+// TestChainsEnd: a session ends with every session by which it was begun.
+func TestChainsEnd(t *testing.T) {
+	for name, c := range map[string]struct {
+		end  func(*bed, *instance.Instance, control.Caller) error
+		kept bool
+	}{
+		"nothing": {func(*bed, *instance.Instance, control.Caller) error { return nil }, true},
+		"the instance": {func(b *bed, in *instance.Instance, c control.Caller) error {
+			return b.RevokeInstance(b.t.Context(), c, in.ID)
+		}, false},
+		"its role": {func(b *bed, in *instance.Instance, c control.Caller) error {
+			return b.RevokeRole(b.t.Context(), c, in.Role.Name)
+		}, false},
+		"the one after": {func(b *bed, _ *instance.Instance, c control.Caller) error {
+			return b.RevokeRole(b.t.Context(), c, "second")
+		}, false},
+		"the last": {func(b *bed, _ *instance.Instance, c control.Caller) error {
+			return b.RevokeRole(b.t.Context(), c, "third")
+		}, false},
+		"its role, deleted": {func(b *bed, in *instance.Instance, c control.Caller) error {
+			return b.DeleteRole(b.t.Context(), c, in.Role.Name)
+		}, false},
+		"its role, made anew": {func(b *bed, in *instance.Instance, c control.Caller) error {
+			b.must(b.DeleteRole(b.t.Context(), c, in.Role.Name))
+			b.now = b.now.Add(time.Second)
+			b.roleOf(in.Dialect, nil)
+			return nil
+		}, false},
+		"another instance": {func(b *bed, _ *instance.Instance, c control.Caller) error {
+			for _, r := range b.db.Instances.All(nil) {
+				if r.Spec.Dialect == c.Dialect && r.Spec.Account == c.Account && r.Spec.ID != "" && r.Spec.Metadata.TokensRequired() {
+					return b.RevokeInstance(b.t.Context(), c, r.Spec.ID)
+				}
+			}
+			return nil
+		}, true},
+	} {
+		for _, dialect := range []string{"ec2", "ecs"} {
+			t.Run(name+" of "+dialect, func(t *testing.T) {
+				b := newBed(t)
+				in, operator := b.roleOf(dialect, nil)
+				b.now = b.now.Add(time.Minute)
+				caller, err := b.login(dialect, b.session(in, session.Tokened))
+				b.must(err)
+				var k *instance.Credentials
+				for _, role := range []string{"second", "third", "second", "third"} {
+					b.must(b.PutRole(t.Context(), operator, state.Role{Name: role, Dialect: dialect, Account: in.Account, Policies: []string{"all"}, Trust: []string{in.Account}}))
+					k = b.assume(caller, role)
+					caller, err = b.login(dialect, k)
+					b.must(err)
+				}
+				b.now = b.now.Add(time.Minute)
+				b.must(c.end(b, in, operator))
+				if _, err := b.login(dialect, k); c.kept && err != nil || !c.kept && reason(err) != control.SessionRevoked {
+					t.Errorf("the last session of the chain: %v", err)
+				}
+			})
+		}
+	}
+}
+
+// assume begins a session of a role of the caller's account.
+func (b *bed) assume(caller control.Caller, role string) *instance.Credentials {
+	b.t.Helper()
+	caller.Action = "AssumeRole"
+	arn := "arn:aws:iam::" + caller.Account + ":role/" + role
+	if caller.Dialect == "ecs" {
+		arn = "acs:ram::" + caller.Account + ":role/" + role
+	}
+	made, err := b.AssumeRole(b.t.Context(), caller, control.Assume{RoleARN: arn, SessionName: "chained"})
+	b.must(err)
+	return made.Credentials
+}
+
+// TestLongChain: a chain of many roles is refused before its token is too long
+// to be read, and one that goes in circles is not longer than its roles.
+func TestLongChain(t *testing.T) {
+	b := newBed(t)
+	in, operator := b.roleOf("ec2", nil)
+	caller, err := b.login("ec2", b.session(in, session.Tokened))
+	b.must(err)
+	name := func(i int) string { return strings.Repeat("r", 60) + string(rune('a'+i)) }
+	for i := range 16 {
+		b.must(b.PutRole(t.Context(), operator, state.Role{Name: name(i), Dialect: "ec2", Account: in.Account, Policies: []string{"all"}, Trust: []string{in.Account}}))
+	}
+	for i := range 15 {
+		for range min(3, 15-i) {
+			caller, err = b.login("ec2", b.assume(caller, name(i)))
+			b.must(err)
+		}
+	}
+	caller.Action = "AssumeRole"
+	if _, err := b.AssumeRole(t.Context(), caller, control.Assume{RoleARN: "arn:aws:iam::" + in.Account + ":role/" + name(15), SessionName: "one"}); reason(err) != control.Denied {
+		t.Errorf("the 17th role: %v", err)
+	}
+	if _, err := b.Identity(caller); err != nil {
+		t.Errorf("the 16th role: %v", err)
+	}
+}
+
 // TestSessionToken: an access key of a session is good with its own token
 // alone.
 func TestSessionToken(t *testing.T) {

@@ -39,7 +39,9 @@ const (
 	shortestSession = 15 * time.Minute
 	usualSession    = time.Hour
 	// chained is the longest session that a session may begin.
-	chained       = time.Hour
+	chained = time.Hour
+	// mostLinks bounds how many sessions may have led to one: they stand in its token.
+	mostLinks     = 16
 	maxPolicyText = 2048 // characters
 )
 
@@ -78,6 +80,8 @@ func (c *Control) AssumeRole(_ context.Context, caller Caller, a Assume) (*Assum
 			return "there is no such role"
 		case !trusts(role, caller):
 			return "the role does not trust the caller"
+		case caller.Session != nil && len(caller.Session.links) >= mostLinks:
+			return "too many roles led to the session"
 		}
 		return ""
 	}}
@@ -99,14 +103,15 @@ func (c *Control) AssumeRole(_ context.Context, caller Caller, a Assume) (*Assum
 	if most == 0 {
 		most = usualSession
 	}
+	var via []session.Link
 	if caller.Session != nil {
-		most = min(most, chained)
+		most, via = min(most, chained), caller.Session.links
 	}
 	if life < shortestSession || life > min(most, longestSession) {
 		return nil, &Error{Reason: InvalidValue, Subject: "DurationSeconds", Detail: "between 900 and " + most.String()}
 	}
 	claims := c.claims(role, a.SessionName, c.cfg.Now().UTC(), life)
-	claims.Policy = a.Policy
+	claims.Policy, claims.Via = a.Policy, via
 	made, err := session.Issue(c.cfg.Secrets, claims, c.cfg.Random)
 	if err != nil {
 		return nil, err

@@ -44,6 +44,9 @@ type Evidence struct {
 	// Gaps are times since the start of the window, or since the instance was started, of which counts may be missing.
 	Gaps []Gap
 
+	// Unread says why what it did before could not be read where it is kept; empty: it was read. Recent and Boot may lack something, then.
+	Unread string
+
 	// Recent is what it did in the window, Boot what it did in its first hour (BootSpan) after Started.
 	Recent, Boot Counts
 	// Free are those who asked without a token in the window, or at the start, the newest first.

@@ -32,6 +32,7 @@ const (
 	CodeNotObserved  Code = "not-observed"       // it is not counted at all
 	CodeShort        Code = "observed-short"     // for less than the window
 	CodeGap          Code = "gap"                // counts may be missing
+	CodeUnread       Code = "unread"             // counts could not be read
 	CodeBootUnseen   Code = "boot-not-observed"  // what runs at a start is not known
 	CodeDisabled     Code = "endpoint-disabled"  // it is not answered
 	CodeTokened      Code = "tokened"            // it came with tokens
@@ -123,6 +124,9 @@ func (j *judgement) lacks() {
 	e := &j.e
 	if e.Disabled {
 		j.add(CodeDisabled, Unknown, "its endpoint is disabled: nobody who asks is answered, so nothing can be seen")
+	}
+	if e.Unread != "" {
+		j.add(CodeUnread, Unknown, "what it did before is not known: %s", e.Unread)
 	}
 	if e.Observed.IsZero() {
 		j.add(CodeNotObserved, Unknown, "no node that reports has served it yet")

@@ -88,7 +88,10 @@ func TestReasonsName(t *testing.T) {
 	e := good()
 	e.Recent.TokenFree, e.Recent.Suspects = 2, 1
 	e.Free = []readiness.Caller{{Agent: "old/1", Item: "meta-data/ami-id", Source: netip.MustParseAddr("10.0.0.5"), Last: now.Add(-time.Hour)}}
-	e.Processes = []readiness.Process{{Name: "python3", PID: 7, Exe: "/usr/bin/python3", Unit: "backup.service", Last: now.Add(-time.Hour)}}
+	e.Processes = []readiness.Process{
+		{Name: "python3", PID: 7, Exe: "/usr/bin/python3", Unit: "backup.service", Last: now.Add(-time.Hour)},
+		{Name: "curl", PID: 8, Unit: "docker-0123456789abcdef.scope", Container: "0123456789ab", Last: now.Add(-time.Hour)},
+	}
 	var all []string
 	for _, r := range readiness.Judge(e, readiness.Rules{}).Reasons {
 		all = append(all, r.Text)
@@ -97,6 +100,7 @@ func TestReasonsName(t *testing.T) {
 	for _, want := range []string{
 		"2 times in the last 14d, the last time at 2026-06-01T11:00:00Z: old/1 for meta-data/ami-id from 10.0.0.5",
 		"python3 (pid 7, /usr/bin/python3, unit backup.service) asking without a token",
+		"curl (pid 8, container 0123456789ab) asking",
 		"imds set-options i-1 --hop-limit 2",
 	} {
 		if !strings.Contains(text, want) {

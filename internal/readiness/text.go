@@ -39,7 +39,11 @@ func (p Process) String() string {
 	if p.PID > 0 {
 		more = append(more, fmt.Sprintf("pid %d", p.PID))
 	}
-	for _, m := range []struct{ what, value string }{{"", p.Exe}, {"unit ", p.Unit}, {"container ", p.Container}} {
+	unit := p.Unit
+	if p.Container != "" && strings.Contains(unit, p.Container) {
+		unit = "" // the container's own, which says nothing more
+	}
+	for _, m := range []struct{ what, value string }{{"", p.Exe}, {"unit ", unit}, {"container ", p.Container}} {
 		if m.value != "" {
 			more = append(more, m.what+m.value)
 		}

@@ -92,6 +92,9 @@ func NewRing(newest Key, older ...Key) *Ring {
 	return &Ring{append([]Key{newest}, older...)}
 }
 
+// Newest returns the key that the ring seals under.
+func (r *Ring) Newest() Key { return r.keys[0] }
+
 // String names the keys.
 func (r *Ring) String() string { return fmt.Sprint(r.keys) }
 
@@ -135,6 +138,15 @@ func (r *Ring) Open(sealed []byte, context string) ([]byte, error) {
 // is not the newest.
 func (r *Ring) Stale(sealed []byte) bool {
 	return len(sealed) < headSize || sealed[0] != version || [idSize]byte(sealed[1:headSize]) != r.keys[0].id
+}
+
+// KeyOf returns the id of the key that a secret is sealed under; it is not ok
+// for what is no sealed secret.
+func KeyOf(sealed []byte) (id string, ok bool) {
+	if len(sealed) < Overhead || sealed[0] != version {
+		return "", false
+	}
+	return fmt.Sprintf("%x", sealed[1:headSize]), true
 }
 
 // bind returns what is authenticated beside the secret.

@@ -6,13 +6,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"log/slog"
 	"strings"
 	"testing"
 
 	"pgregory.net/rapid"
 
 	"openimds/internal/seal"
+	"openimds/internal/testnet"
 )
 
 // key returns a key of 32 equal bytes.
@@ -134,8 +134,8 @@ func TestKeysAreNotShown(t *testing.T) {
 		R *seal.Ring
 	}{k, ring}
 	var log bytes.Buffer
-	slog.New(slog.NewTextHandler(&log, nil)).Info("x", "key", k, "ring", ring, "holder", holder)
-	slog.New(slog.NewJSONHandler(&log, nil)).Info("x", "key", k, "ring", ring, "holder", holder)
+	testnet.Logger(&log, nil).Info("x", "key", k, "ring", ring, "holder", holder)
+	testnet.JSONLogger(&log, nil).Info("x", "key", k, "ring", ring, "holder", holder)
 	encoded, err := json.Marshal(holder)
 	if err != nil {
 		t.Fatal(err)

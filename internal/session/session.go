@@ -13,6 +13,7 @@ import (
 	"io"
 	"log/slog"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 
@@ -46,6 +47,44 @@ type Claims struct {
 	// RoleEpoch and InstanceEpoch are the revocations that were in force when the session began, in Unix nanoseconds; 0: none. A later one ends it.
 	RoleEpoch     int64 `json:"re,omitempty"`
 	InstanceEpoch int64 `json:"me,omitempty"`
+	// Via are the sessions by which this one was begun, the first of them first; empty: by no session. Whatever ends one of those ends this one.
+	Via []Link `json:"via,omitempty"`
+}
+
+// Link is what can end a session, without its secrets.
+type Link struct {
+	Account string `json:"a"`
+	Role    string `json:"r"`
+	// Instance that was given the session, if any.
+	Instance string `json:"m,omitempty"`
+	// Born, RoleEpoch and InstanceEpoch are those of the session.
+	Born          int64 `json:"b"`
+	RoleEpoch     int64 `json:"re,omitempty"`
+	InstanceEpoch int64 `json:"me,omitempty"`
+}
+
+// Link returns what can end the session itself.
+func (c Claims) Link() Link {
+	l := Link{Account: c.Account, Role: c.Role, Born: c.Born, RoleEpoch: c.RoleEpoch, InstanceEpoch: c.InstanceEpoch}
+	if c.Instance != nil {
+		l.Instance = c.Instance.ID
+	}
+	return l
+}
+
+// Links returns what can end the session: all that it came by, and itself. A
+// link that says no more than one before it is left out, so that there are no
+// more than roles, and instances, that differ.
+func (c Claims) Links() []Link {
+	all := slices.Clone(c.Via)
+	self := c.Link()
+	for _, l := range all {
+		// The earlier one knows no later revocations.
+		if l.Account == self.Account && l.Role == self.Role && l.Born == self.Born && (self.Instance == "" || self.Instance == l.Instance) {
+			return all
+		}
+	}
+	return append(all, self)
 }
 
 // Instance is where credentials were delivered to.

@@ -5,7 +5,6 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
-	"log/slog"
 	"net/netip"
 	"reflect"
 	"regexp"
@@ -15,6 +14,7 @@ import (
 
 	"openimds/internal/seal"
 	"openimds/internal/session"
+	"openimds/internal/testnet"
 )
 
 var now = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
@@ -32,6 +32,7 @@ func claims(dialect string) session.Claims {
 	return session.Claims{
 		Dialect: dialect, Account: "123456789012", Role: "web", Name: "i-1", Issued: now, Expires: now.Add(6 * time.Hour),
 		Policy: `{"Version":"confidential"}`, Born: 7, RoleEpoch: 8, InstanceEpoch: 9,
+		Via:      []session.Link{{Account: "210987654321", Role: "first", Instance: "i-0", Born: 1, RoleEpoch: 2, InstanceEpoch: 3}},
 		Instance: &session.Instance{ID: "i-1", ARN: "arn:i-1", VPC: "vpc-1", IPv4: netip.MustParseAddr("10.0.0.1"), Delivery: session.Tokened},
 	}
 }
@@ -100,7 +101,7 @@ func TestNothingIsShown(t *testing.T) {
 		t.Fatal(err)
 	}
 	var log bytes.Buffer
-	slog.New(slog.NewTextHandler(&log, nil)).Info("made", "credentials", k, "value", *k, "claims", claims("ec2"))
+	testnet.Logger(&log, nil).Info("made", "credentials", k, "value", *k, "claims", claims("ec2"))
 	shown := log.String() + fmt.Sprintf("%v %+v %#v %s %v %#v %+v", *k, *k, *k, k, claims("ec2"), claims("ec2"), claims("ec2"))
 	for _, secret := range []string{k.AccessKeySecret, k.SessionToken, "confidential"} {
 		if strings.Contains(shown, secret) {

@@ -1,6 +1,8 @@
 package state
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"time"
 
 	"openimds/internal/alarm"
@@ -40,10 +42,14 @@ type Alarm struct {
 	Created    time.Time         `json:"created"`
 	// Updated is when the configuration was put last.
 	Updated time.Time `json:"updated"`
-	// Status by instance. One that has none is at its beginning.
-	Status map[string]AlarmStatus `json:"status,omitempty"`
 	// Events are what happened to it, the newest last, and only some.
 	Events []AlarmEvent `json:"events,omitempty"`
+	// GivenUp is how many of its messages were not delivered for so long that they are not tried any more.
+	GivenUp int `json:"givenUp,omitempty"`
+	// Sealed are the addresses of Actions and Attributes as they are stored; a record that was read has none.
+	Sealed []byte `json:"sealed,omitempty"`
+	// Before are the states by instance as the first schema had them; they are AlarmStates now.
+	Before map[string]AlarmStatus `json:"status,omitempty"`
 }
 
 // Dimension narrows a metric.
@@ -67,10 +73,39 @@ type AlarmStatus struct {
 	Reason string `json:"reason,omitempty"`
 	// Data is what the API was given with the reason.
 	Data string `json:"data,omitempty"`
+	// Value is the newest one that decided, of the period that began at ValueAt; nil: there was none.
+	Value   *float64  `json:"value,omitempty"`
+	ValueAt time.Time `json:"valueAt,omitzero"`
 	// Since it is in this state; Told is when a notice was made last.
 	Since time.Time `json:"since"`
 	Told  time.Time `json:"told,omitzero"`
 }
+
+// AlarmState is the state of an alarm for one instance, as it is kept. An
+// instance that has none is at the beginning.
+type AlarmState struct {
+	// Alarm is the key of the alarm, Created when that was made: what is left of another of its name is not its own.
+	Alarm    string    `json:"alarm"`
+	Created  time.Time `json:"created"`
+	Instance string    `json:"instance"`
+	AlarmStatus
+}
+
+// AlarmStateKey is where the state of an alarm for an instance is kept. Names
+// of both may be longer than keys, and have slashes.
+func AlarmStateKey(alarm, instance string) string {
+	short := func(s string) string {
+		sum := sha256.Sum256([]byte(s))
+		return hex.EncodeToString(sum[:16])
+	}
+	return Key(short(alarm), short(instance))
+}
+
+// Key is where it is kept.
+func (s *AlarmState) Key() string { return AlarmStateKey(s.Alarm, s.Instance) }
+
+// Of reports whether it is a state of that alarm.
+func (s *AlarmState) Of(a *Alarm) bool { return s.Alarm == a.Key() && s.Created.Equal(a.Created) }
 
 // AlarmEvent is a line of an alarm's history.
 type AlarmEvent struct {
@@ -92,13 +127,23 @@ const (
 const MostAlarmEvents = 50
 
 // Key is the alarm's key in its table.
-func (a *Alarm) Key() string { return Key(a.Dialect, a.Account, a.Region, a.Name) }
+func (a *Alarm) Key() string { return AlarmKey(a.Dialect, a.Account, a.Region, a.Name) }
 
-// StatusOf returns the state for an instance, that at the beginning included.
-func (a *Alarm) StatusOf(instance string) AlarmStatus {
-	if s, ok := a.Status[instance]; ok {
-		return s
+// longAlarmName is from how many bytes on a name does not stand in a key: names
+// may be longer than keys.
+const longAlarmName = 512
+
+// AlarmKey is the key of an alarm.
+func AlarmKey(dialect, account, region, name string) string {
+	if len(name) >= longAlarmName {
+		sum := sha256.Sum256([]byte(name))
+		name = "\x00" + hex.EncodeToString(sum[:]) // no name begins so
 	}
+	return Key(dialect, account, region, name)
+}
+
+// AtFirst is its state for an instance at the beginning.
+func (a *Alarm) AtFirst() AlarmStatus {
 	return AlarmStatus{State: alarm.Insufficient, Since: a.Created, Reason: "not evaluated yet"}
 }
 
@@ -115,12 +160,15 @@ type Notice struct {
 	// ID orders notices by when they were made, and is the same at every try.
 	ID  string `json:"id"`
 	URL string `json:"url"`
-	// Alarm is the key of the alarm; Body what is sent.
-	Alarm string    `json:"alarm"`
-	Body  string    `json:"body"`
-	Made  time.Time `json:"made"`
+	// Alarm is the key of the alarm, Instance whose state it tells; Body what is sent.
+	Alarm    string    `json:"alarm"`
+	Instance string    `json:"instance,omitempty"`
+	Body     string    `json:"body"`
+	Made     time.Time `json:"made"`
 	// Tries were made, the last of which failed with Problem; Next is not before that time.
 	Tries   int       `json:"tries,omitempty"`
 	Next    time.Time `json:"next,omitzero"`
 	Problem string    `json:"problem,omitempty"`
+	// Sealed is the URL as it is stored; a record that was read has none.
+	Sealed []byte `json:"sealed,omitempty"`
 }

@@ -2,7 +2,6 @@ package state
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -15,7 +14,7 @@ import (
 
 // Schema is the version of the records. A store with a newer one is not
 // opened.
-const Schema = 1
+const Schema = 2
 
 // DB is the state of a control plane.
 type DB struct {
@@ -33,9 +32,10 @@ type DB struct {
 	// Interfaces by their id; Serials by what they put in order.
 	Interfaces *Table[Interface]
 	Serials    *Table[Serial]
-	// Alarms by Alarm.Key; Notices by their id.
-	Alarms  *Table[Alarm]
-	Notices *Table[Notice]
+	// Alarms by Alarm.Key; AlarmStates by AlarmState.Key; Notices by their id.
+	Alarms      *Table[Alarm]
+	AlarmStates *Table[AlarmState]
+	Notices     *Table[Notice]
 	// Hardenings by their id; Hardened by Hardened.Key.
 	Hardenings *Table[Hardening]
 	Hardened   *Table[Hardened]
@@ -71,9 +71,10 @@ type Change struct {
 	Revision uint64
 	// All: everything may have changed; Put and Removed are empty.
 	All bool
-	// Put are instances that are new or changed, Removed the ids of those gone.
+	// Put are instances that are new or changed, Removed the ids of those gone, which were Gone, where they are known.
 	Put     []*Instance
 	Removed []string
+	Gone    []*Instance
 }
 
 // Open reads the state of a store and follows it until Close. Secrets that
@@ -101,7 +102,10 @@ func open(ctx context.Context, s store.Store, keys *seal.Ring, log *slog.Logger)
 	db.Hardenings = newTable[Hardening](db, "hardenings/")
 	db.Hardened = newTable[Hardened](db, "hardened/")
 	db.Alarms = newTable[Alarm](db, "alarms/")
+	db.Alarms.guard = guardAlarm
+	db.AlarmStates = newTable[AlarmState](db, "alarmstates/")
 	db.Notices = newTable[Notice](db, "notices/")
+	db.Notices.guard = guardNotice
 	db.schema = newTable[schemaRecord](db, "schema/")
 	if err := knownSchema(ctx, s); err != nil {
 		return nil, err
@@ -126,24 +130,6 @@ func newTable[T any](db *DB, prefix string) *Table[T] {
 	t := &Table[T]{prefix: prefix, db: db, rows: map[string]row[T]{}}
 	db.tables = append(db.tables, t)
 	return t
-}
-
-// migrate writes the schema's version into an empty store, and an id into a
-// store that has none.
-func (db *DB) migrate(ctx context.Context) error {
-	return db.Update(ctx, func(tx *Tx) error {
-		s, ok, err := Load(tx, db.schema, "version")
-		switch {
-		case err != nil:
-			return err
-		case !ok:
-			s = &schemaRecord{Version: Schema}
-		case s.ID != "":
-			return nil
-		}
-		s.ID = rand.Text()
-		return Save(tx, db.schema, "version", s)
-	})
 }
 
 // OnChange makes the mirror tell every commit that touches instances, in
@@ -291,7 +277,11 @@ func (db *DB) put(all []applied, revision uint64, whole bool) {
 			continue
 		}
 		if in, ok := a.record.(*Instance); ok {
-			db.held.replace(db.Instances.rows[a.key].record, in)
+			old := db.Instances.rows[a.key].record
+			if in == nil && old != nil && !whole {
+				change.Gone = append(change.Gone, old)
+			}
+			db.held.replace(old, in)
 		}
 		a.t.set(a.key, a.record, a.modified)
 	}

@@ -2,7 +2,6 @@ package state_test
 
 import (
 	"fmt"
-	"log/slog"
 	"strings"
 	"sync"
 	"testing"
@@ -11,6 +10,7 @@ import (
 	"openimds/internal/state"
 	"openimds/internal/store"
 	"openimds/internal/store/memstore"
+	"openimds/internal/testnet"
 )
 
 // A state of many pages is read at one revision, also while it changes.
@@ -61,7 +61,7 @@ func TestOpenWhileItChanges(t *testing.T) {
 		}
 	})
 	for range 20 {
-		db, err := state.Open(t.Context(), s, slog.New(slog.DiscardHandler))
+		db, err := state.Open(t.Context(), s, testnet.Quiet())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -94,7 +94,7 @@ func TestOpenDamaged(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if _, err := state.Open(t.Context(), s, slog.New(slog.DiscardHandler)); err == nil || !strings.Contains(err.Error(), "instances/i-3-500") {
+	if _, err := state.Open(t.Context(), s, testnet.Quiet()); err == nil || !strings.Contains(err.Error(), "instances/i-3-500") {
 		t.Errorf("%v", err)
 	}
 }

@@ -2,7 +2,6 @@ package state_test
 
 import (
 	"fmt"
-	"log/slog"
 	"net/netip"
 	"slices"
 	"testing"
@@ -12,6 +11,7 @@ import (
 	"openimds/internal/instance"
 	"openimds/internal/state"
 	"openimds/internal/store/memstore"
+	"openimds/internal/testnet"
 )
 
 // holder draws one of a few instances with few addresses and blocks.
@@ -47,7 +47,7 @@ func TestHeld(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		store := memstore.New(memstore.Config{})
 		defer store.Close()
-		db, err := state.Open(t.Context(), store, slog.New(slog.DiscardHandler))
+		db, err := state.Open(t.Context(), store, testnet.Quiet())
 		if err != nil {
 			t.Fatal(err)
 		}

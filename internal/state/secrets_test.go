@@ -2,7 +2,6 @@ package state_test
 
 import (
 	"errors"
-	"log/slog"
 	"reflect"
 	"strings"
 	"testing"
@@ -11,6 +10,7 @@ import (
 	"openimds/internal/seal"
 	"openimds/internal/state"
 	"openimds/internal/store"
+	"openimds/internal/testnet"
 )
 
 func ring(t *testing.T, fill byte) *seal.Ring {
@@ -27,7 +27,7 @@ func ring(t *testing.T, fill byte) *seal.Ring {
 func TestCredentialsAreSealed(t *testing.T) {
 	s, keys := newStore(t), ring(t, 'a')
 	reopen := func(keys *seal.Ring) (*state.DB, error) {
-		return state.OpenSealed(t.Context(), s, keys, slog.New(slog.DiscardHandler))
+		return state.OpenSealed(t.Context(), s, keys, testnet.Quiet())
 	}
 	db, err := reopen(keys)
 	if err != nil {

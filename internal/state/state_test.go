@@ -3,7 +3,6 @@ package state_test
 import (
 	"context"
 	"fmt"
-	"log/slog"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -14,11 +13,12 @@ import (
 	"openimds/internal/state"
 	"openimds/internal/store"
 	"openimds/internal/store/memstore"
+	"openimds/internal/testnet"
 )
 
 func open(t *testing.T, s store.Store) *state.DB {
 	t.Helper()
-	db, err := state.Open(t.Context(), s, slog.New(slog.DiscardHandler))
+	db, err := state.Open(t.Context(), s, testnet.Quiet())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -182,13 +182,13 @@ func TestSchema(t *testing.T) {
 	if _, err := s.Commit(t.Context(), store.Tx{Put: []store.Pair{version("99"), broken}}); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := state.Open(t.Context(), s, slog.New(slog.DiscardHandler)); fault.KindOf(err) != fault.Unsupported || !strings.Contains(err.Error(), "99") {
+	if _, err := state.Open(t.Context(), s, testnet.Quiet()); fault.KindOf(err) != fault.Unsupported || !strings.Contains(err.Error(), "99") {
 		t.Errorf("a newer schema: %v", err)
 	}
 	if _, err := s.Commit(t.Context(), store.Tx{Put: []store.Pair{version("1")}}); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := state.Open(t.Context(), s, slog.New(slog.DiscardHandler)); err == nil || !strings.Contains(err.Error(), "instances/i-1") {
+	if _, err := state.Open(t.Context(), s, testnet.Quiet()); err == nil || !strings.Contains(err.Error(), "instances/i-1") {
 		t.Errorf("a damaged record: %v", err)
 	}
 }

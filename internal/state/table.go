@@ -68,6 +68,7 @@ type mirror interface {
 	decode(store.Event) (any, error)
 	set(key string, decoded any, modified uint64)
 	clear()
+	again() func(tx *Tx, key string) error
 }
 
 func (t *Table[T]) folder() string { return t.prefix }

@@ -67,6 +67,20 @@ var (
 		"When the node's certificate ends, in Unix seconds. Alarm a month before.", nil}
 )
 
+// Metrics of the place that usage is handed on to.
+var (
+	UsageLag = Metric{"openimds_usage_remote_lag_seconds", gauge,
+		"How long the oldest minute of usage that the remote place has not taken has been due. Alarm when it grows.", nil}
+	UsageSent = Metric{"openimds_usage_remote_samples_sent_total", counter,
+		"Samples of usage that the remote place took.", nil}
+	UsageDropped = Metric{"openimds_usage_remote_samples_dropped_total", counter,
+		"Samples of usage that the remote place refused for good. Alarm when it grows.", nil}
+	UsageFailed = Metric{"openimds_usage_remote_requests_failed_total", counter,
+		"Requests to the remote place that failed, and are tried again.", nil}
+	UsageQueries = Metric{"openimds_usage_remote_queries_total", counter,
+		"Questions to the remote place about the past, by outcome (answered, failed).", []string{"outcome"}}
+)
+
 // Metrics of the process, under the names that Prometheus's own libraries use.
 var (
 	processStart   = Metric{"process_start_time_seconds", gauge, "When the process was started, in Unix seconds.", nil}
@@ -80,6 +94,7 @@ var (
 // All returns the metrics of this project in the order of the reference page.
 func All() []Metric {
 	all := append(dataPlaneMetrics(), credentialMetrics()...)
+	all = append(all, remoteMetrics()...)
 	return append(all, feedMetrics()...)
 }
 
@@ -93,6 +108,10 @@ func credentialMetrics() []Metric {
 
 func feedMetrics() []Metric {
 	return []Metric{FeedConnected, FeedContact, FeedRevision, FeedUnsaved, FeedHeldBack, FeedCertificateEnd}
+}
+
+func remoteMetrics() []Metric {
+	return []Metric{UsageLag, UsageSent, UsageDropped, UsageFailed, UsageQueries}
 }
 
 func processMetrics() []Metric {

@@ -4,14 +4,12 @@
 package deliver
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"log/slog"
 	"math/rand/v2"
 	"net/http"
 	"net/url"
-	"slices"
 	"sync"
 	"time"
 
@@ -153,7 +151,9 @@ func (c *Courier) drain(ctx context.Context, address string) {
 func (c *Courier) settle(ctx context.Context, n *state.Notice, problem error) error {
 	now := c.cfg.Now().UTC()
 	log := c.cfg.Logger.With("message", n.ID, "alarm", n.Alarm, "host", host(n.URL), "tries", n.Tries+1)
-	over := problem != nil && now.Sub(n.Made) >= c.cfg.Keep
+	// Of an alarm that was deleted, a message is tried once: nobody wants it any more.
+	_, there := c.cfg.DB.Alarms.Get(n.Alarm)
+	over := problem != nil && (now.Sub(n.Made) >= c.cfg.Keep || n.Alarm != "" && !there)
 	switch {
 	case problem == nil:
 		log.Info("a message of an alarm was delivered")
@@ -167,6 +167,11 @@ func (c *Courier) settle(ctx context.Context, n *state.Notice, problem error) er
 		if err != nil || !ok {
 			return err
 		}
+		if over {
+			if err := c.giveUp(tx, n); err != nil {
+				return err
+			}
+		}
 		if problem == nil || over {
 			state.Remove(tx, c.cfg.DB.Notices, n.ID)
 			return nil
@@ -178,6 +183,17 @@ func (c *Courier) settle(ctx context.Context, n *state.Notice, problem error) er
 	})
 }
 
+// giveUp notes in the history of an alarm that nobody was told.
+func (c *Courier) giveUp(tx *state.Tx, n *state.Notice) error {
+	a, ok, err := state.Load(tx, c.cfg.DB.Alarms, n.Alarm)
+	if err != nil || !ok {
+		return err
+	}
+	a.GivenUp++
+	a.Note(state.AlarmEvent{At: c.cfg.Now().UTC(), Type: state.AlarmActed, Instance: n.Instance, Summary: "Message for " + host(n.URL) + " was not delivered and is given up"})
+	return state.Save(tx, c.cfg.DB.Alarms, n.Alarm, a)
+}
+
 // Pause is how long to wait after a number of tries: twice as long each time,
 // give or take a quarter.
 func Pause(tries int) time.Duration {
@@ -186,13 +202,6 @@ func Pause(tries int) time.Duration {
 		p = min(mostPause, firstPause<<max(0, tries-1))
 	}
 	return p - p/4 + rand.N(p/2) //nolint:gosec // it keeps senders apart, and is no secret
-}
-
-// Waiting are the messages that did not arrive yet, the oldest first.
-func (c *Courier) Waiting() []*state.Notice {
-	all := c.cfg.DB.Notices.All(nil)
-	slices.SortStableFunc(all, func(a, b *state.Notice) int { return cmp.Compare(a.ID, b.ID) })
-	return all
 }
 
 // host is what may be said of an address: its path may hold a secret.

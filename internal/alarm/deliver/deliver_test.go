@@ -3,7 +3,6 @@ package deliver_test
 import (
 	"context"
 	"io"
-	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
@@ -16,6 +15,7 @@ import (
 	"openimds/internal/alarm/deliver"
 	"openimds/internal/state"
 	"openimds/internal/store/memstore"
+	"openimds/internal/testnet"
 )
 
 var secret = []byte("a secret of tests")
@@ -68,7 +68,7 @@ func (c *clock) now() time.Time {
 func open(t *testing.T) *state.DB {
 	t.Helper()
 	store := memstore.New(memstore.Config{})
-	db, err := state.Open(t.Context(), store, slog.New(slog.DiscardHandler))
+	db, err := state.Open(t.Context(), store, testnet.Quiet())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -178,6 +178,34 @@ func TestRestart(t *testing.T) {
 	dead := newReceiver(t, func(int) int { return 500 })
 	put(t, db, dead.URL, c.t.Add(-25*time.Hour), "old")
 	run(t, deliver.Config{DB: db, Loopback: true, Now: c.now}, func() bool { return len(db.Notices.All(nil)) == 0 })
+}
+
+// A message that is given up stands in the history of its alarm, without the
+// secret of its address; one of an alarm that was deleted is tried once.
+func TestGivenUp(t *testing.T) {
+	db, c := open(t), &clock{t: time.Now()}
+	dead := newReceiver(t, func(int) int { return 500 })
+	a := &state.Alarm{Name: "a", Dialect: "ec2", Account: "1", Region: "r"}
+	err := db.Update(t.Context(), func(tx *state.Tx) error {
+		for i, alarm := range []string{a.Key(), "ec2/1/r/deleted"} {
+			n := &state.Notice{ID: string(rune('1' + i)), URL: dead.URL + "/hidden?key=hidden", Alarm: alarm, Instance: "i-1", Body: "{}", Made: c.t.Add(-25 * time.Hour * time.Duration(1-i))}
+			if err := state.Save(tx, db.Notices, n.ID, n); err != nil {
+				return err
+			}
+		}
+		return state.Save(tx, db.Alarms, a.Key(), a)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	run(t, deliver.Config{DB: db, Loopback: true, Now: c.now}, func() bool { return len(db.Notices.All(nil)) == 0 })
+	if got := dead.got(); !slices.Equal(got, []string{"1", "2"}) {
+		t.Errorf("it got %v", got)
+	}
+	a, _ = db.Alarms.Get(a.Key())
+	if a.GivenUp != 1 || len(a.Events) != 1 || a.Events[0].Instance != "i-1" || !strings.Contains(a.Events[0].Summary, "given up") || strings.Contains(a.Events[0].Summary, "hidden") {
+		t.Errorf("the alarm is %+v", a)
+	}
 }
 
 // Whoever may put alarms does not reach this machine with them, nor a metadata

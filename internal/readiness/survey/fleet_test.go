@@ -3,7 +3,6 @@ package survey_test
 import (
 	"context"
 	"fmt"
-	"log/slog"
 	"math/rand/v2"
 	"net/netip"
 	"path/filepath"
@@ -16,6 +15,7 @@ import (
 	"openimds/internal/readiness/survey"
 	"openimds/internal/state"
 	"openimds/internal/store/memstore"
+	"openimds/internal/testnet"
 	"openimds/internal/trace/finding"
 	"openimds/internal/usage"
 	"openimds/internal/usage/history"
@@ -137,6 +137,8 @@ type fleet struct {
 	ledger  *ledger.Ledger
 	db      *state.DB
 	members []member
+	// hourly is called after the reports of each hour; nil: it is not.
+	hourly func(at time.Duration)
 }
 
 func newFleet(t *testing.T) *fleet {
@@ -151,7 +153,7 @@ func newFleet(t *testing.T) *fleet {
 	}
 	t.Cleanup(func() { _ = f.ledger.Close() })
 	s := memstore.New(memstore.Config{})
-	if f.db, err = state.Open(t.Context(), s, slog.New(slog.DiscardHandler)); err != nil {
+	if f.db, err = state.Open(t.Context(), s, testnet.Quiet()); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _, _ = f.db.Close(), s.Close() })
@@ -170,7 +172,7 @@ func newFleet(t *testing.T) *fleet {
 		f.members = append(f.members, m)
 		if in.Tags["traced"] != "" {
 			line := finding.Finding{V: 1, Time: judge.Add(-time.Hour), Mode: finding.TokenFree, Count: 1, Process: finding.Process{Comm: "backup", PID: 7}}
-			if err := f.ledger.Findings(m.id, []finding.Finding{line}); err != nil {
+			if _, err := f.ledger.Findings(history.Found{Findings: map[string][]finding.Finding{m.id: {line}}}); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -240,6 +242,9 @@ func (f *fleet) run() {
 			if err := f.ledger.Kept().Record(context.Background(), r); err != nil {
 				f.t.Fatal(err)
 			}
+		}
+		if f.hourly != nil {
+			f.hourly(at)
 		}
 	}
 }

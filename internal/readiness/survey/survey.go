@@ -3,8 +3,10 @@ package survey
 
 import (
 	"context"
+	"errors"
 	"time"
 
+	"openimds/internal/fault"
 	"openimds/internal/readiness"
 	"openimds/internal/state"
 	"openimds/internal/trace/finding"
@@ -51,9 +53,14 @@ func (s *Survey) Judge(ctx context.Context, ask Ask) ([]readiness.Result, error)
 	from := now.Add(-ask.Window)
 	recent := map[string]series.Counts{}
 	last := map[string]time.Time{}
-	err := s.cfg.Ledger.Totals(ctx, from, now.Add(ahead), func(id string, t history.Total) {
-		recent[id], last[id] = t.Counts, t.Last
-	})
+	keep := func(id string, t history.Total) { recent[id], last[id] = t.Counts, t.Last }
+	unread := ""
+	err := s.cfg.Ledger.Totals(ctx, from, now.Add(ahead), keep)
+	if errors.Is(err, ledger.ErrPast) && ctx.Err() == nil {
+		// What is here says whom to call not ready, and nobody is called ready.
+		unread = reason(err)
+		err = s.cfg.Ledger.Kept().Totals(from, now.Add(ahead), keep)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -68,14 +75,22 @@ func (s *Survey) Judge(ctx context.Context, ask Ask) ([]readiness.Result, error)
 			continue
 		}
 		e := s.known(in)
-		e.Now, e.Window = now, ask.Window
+		e.Now, e.Window, e.Unread = now, ask.Window, unread
 		e.Recent = counts(recent[id], last[id])
-		if err := s.gather(&e, from, gaps); err != nil {
+		if err := s.gather(ctx, &e, from, gaps); err != nil {
 			return nil, err
 		}
 		all = append(all, readiness.Judge(e, ask.Rules))
 	}
 	return all, nil
+}
+
+// reason is what an error says for people.
+func reason(err error) string {
+	if f, ok := errors.AsType[*fault.Error](err); ok {
+		return f.Msg
+	}
+	return "usage could not be read"
 }
 
 // known is what the state says of an instance.
@@ -96,7 +111,7 @@ func (s *Survey) known(in *state.Instance) readiness.Evidence {
 }
 
 // gather adds what is kept of an instance.
-func (s *Survey) gather(e *readiness.Evidence, from time.Time, gaps []history.Gap) error {
+func (s *Survey) gather(ctx context.Context, e *readiness.Evidence, from time.Time, gaps []history.Gap) error {
 	kept := s.cfg.Ledger.Kept()
 	served, err := kept.Served(e.Instance)
 	if err != nil {
@@ -109,7 +124,15 @@ func (s *Survey) gather(e *readiness.Evidence, from time.Time, gaps []history.Ga
 	since, boot := from, time.Time{} // until when it was started
 	if !e.Started.IsZero() && e.Started.Before(from) {
 		since, boot = e.Started, e.Started.Add(readiness.BootSpan)
-		points, err := kept.Range(e.Instance, e.Started, boot.Add(time.Hour), series.Finest(e.Started, e.Now))
+		read := s.cfg.Ledger.Past(ctx).Range
+		if e.Unread != "" {
+			read = kept.Range
+		}
+		points, err := read(e.Instance, e.Started, boot.Add(time.Hour), series.Finest(e.Started, e.Now))
+		if errors.Is(err, ledger.ErrPast) && ctx.Err() == nil {
+			e.Unread = reason(err)
+			points, err = kept.Range(e.Instance, e.Started, boot.Add(time.Hour), series.Finest(e.Started, e.Now))
+		}
 		if err != nil {
 			return err
 		}

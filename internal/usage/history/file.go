@@ -65,8 +65,9 @@ type File struct {
 	db  *bolt.DB
 	log *slog.Logger
 
-	mu      sync.Mutex // guards waiting, and closed
+	mu      sync.Mutex // guards waiting, owner, and closed
 	waiting []*request
+	owner   func(instance string) (Owner, bool)
 	closed  bool
 	wake    chan struct{} // holds one
 	done    chan struct{}
@@ -124,7 +125,7 @@ func (f *File) begin(tx *bolt.Tx) error {
 			return err
 		}
 	}
-	for _, name := range [][]byte{metaBucket, nodesBucket, gapsBucket, callersBucket, servedBucket, findingsBucket} {
+	for _, name := range [][]byte{metaBucket, nodesBucket, gapsBucket, callersBucket, servedBucket, findingsBucket, ownersBucket, batchesBucket, takenBucket} {
 		if _, err := tx.CreateBucketIfNotExists(name); err != nil {
 			return err
 		}
@@ -273,6 +274,7 @@ func (f *File) put(tx *bolt.Tx, r series.Report) (bool, error) {
 	}
 	now := f.cfg.Now()
 	right(&r, now)
+	settled := frozen(tx)
 	for _, sample := range r.Samples {
 		at := time.Unix(sample.Minute*60, 0)
 		if sample.Counts.Zero() || sample.Instance == "" {
@@ -286,11 +288,19 @@ func (f *File) put(tx *bolt.Tx, r series.Report) (bool, error) {
 				return false, fmt.Errorf("instance %q: %w", sample.Instance, err)
 			}
 		}
+		if sample.Minute <= settled {
+			if err := addLate(tx, sample); err != nil {
+				return false, fmt.Errorf("instance %q: %w", sample.Instance, err)
+			}
+		}
 	}
 	if err := putCallers(tx, r.Callers); err != nil {
 		return false, err
 	}
 	if err := putServed(tx, r); err != nil {
+		return false, err
+	}
+	if err := f.putOwners(tx, r, now); err != nil {
 		return false, err
 	}
 	if s.at == 0 {
@@ -348,15 +358,26 @@ func (f *File) Range(instance string, from, to time.Time, r series.Resolution) (
 }
 
 // Totals calls yield for every instance that did anything from a time on and
-// before another, with what it did, at the finest resolution that reaches back
-// so far; from is rounded down to its step. An instance comes once.
+// before another, with what it did, at the resolution of a window; from is
+// rounded down to its step. An instance comes once.
 func (f *File) Totals(from, to time.Time, yield func(instance string, total Total)) error {
+	return f.TotalsIn(from, to, f.Resolution(from, to), yield)
+}
+
+// Resolution is what Totals reads a window at: the finest that reaches back so
+// far; but where the window is long, whole hours are enough, and a tenth as
+// much.
+func (f *File) Resolution(from, to time.Time) series.Resolution {
 	now := f.cfg.Now()
-	r := tierOf(series.Finest(from, now))
-	// Whole hours are enough where the window is long, and a tenth as much.
 	if minTime(to, now).Sub(from) > 48*time.Hour {
-		r = tiers[len(tiers)-1]
+		return tiers[len(tiers)-1].Resolution
 	}
+	return series.Finest(from, now)
+}
+
+// TotalsIn is Totals at a resolution.
+func (f *File) TotalsIn(from, to time.Time, resolution series.Resolution, yield func(instance string, total Total)) error {
+	r := tierOf(resolution)
 	step, span := int64(r.Step/time.Second), int64(r.span/time.Second)
 	first, last := from.Unix()/step*step, to.Unix()
 	all := map[string]*Total{}
@@ -442,7 +463,7 @@ func (f *File) Sweep(ctx context.Context) error {
 	limit := now.Add(-tiers[len(tiers)-1].Keep)
 	return f.db.Update(func(tx *bolt.Tx) error {
 		drop(tx.Bucket(gapsBucket), binary.BigEndian.AppendUint64(nil, uint64(limit.UnixMilli())), 1000)
-		return errors.Join(sweepRuns(tx, limit), sweepServed(tx, limit), sweepCallers(tx, limit), sweepFindings(tx, limit))
+		return errors.Join(sweepRuns(tx, limit), sweepServed(tx, limit), sweepCallers(tx, limit), sweepFindings(tx, limit), sweepOwners(tx, limit), sweepBatches(tx, now.Add(-batchesKept)), sweepShipping(tx, limit, now))
 	})
 }
 

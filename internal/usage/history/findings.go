@@ -32,21 +32,15 @@ func alikeOf(f *finding.Finding) alike {
 	return alike{f.Mode, p.Exe, p.Comm, p.Container, p.Unit, f.UserAgent, f.Path}
 }
 
-// PutFindings keeps what a tracer in an instance has found. Findings of one
-// process and one way are added up, and the newest is kept.
-func (f *File) PutFindings(instance string, fresh []finding.Finding) error {
-	err := f.db.Update(func(tx *bolt.Tx) error {
-		b := tx.Bucket(findingsBucket)
-		known, err := decodeFindings(b.Get([]byte(instance)))
-		if err != nil {
-			return err
-		}
-		return putJSON(b, instance, mergeFindings(known, fresh))
-	})
+// putFindings adds findings of an instance to those that are known. Findings of
+// one process and one way are added up, and the newest is kept.
+func putFindings(tx *bolt.Tx, instance string, fresh []finding.Finding) error {
+	b := tx.Bucket(findingsBucket)
+	known, err := decodeFindings(b.Get([]byte(instance)))
 	if err != nil {
-		return fmt.Errorf("keep findings of instance %q: %w", instance, err)
+		return err
 	}
-	return nil
+	return putJSON(b, instance, mergeFindings(known, fresh))
 }
 
 func mergeFindings(known, fresh []finding.Finding) []finding.Finding {

@@ -104,7 +104,7 @@ func (f *File) Heard(node string) (time.Time, error) {
 
 // missed says what a run before this one did not report.
 func (f *File) missed(tx *bolt.Tx, r series.Report) {
-	if r.From.IsZero() || r.Sequence != 1 {
+	if r.From.IsZero() || r.Sequence != 1 || r.Overlaps {
 		return
 	}
 	known, err := runs(tx)

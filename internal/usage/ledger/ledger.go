@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"openimds/internal/fault"
-	"openimds/internal/trace/finding"
 	"openimds/internal/usage"
 	"openimds/internal/usage/history"
 	"openimds/internal/usage/series"
@@ -31,6 +30,7 @@ type Ledger struct {
 
 	mu    sync.Mutex // guards what follows
 	flush func(context.Context) error
+	past  Past
 	taken []func(series.Report)
 }
 
@@ -128,7 +128,7 @@ func (l *Ledger) Range(ctx context.Context, instance string, from, to time.Time,
 	if err := l.current(ctx); err != nil {
 		return nil, err
 	}
-	return l.file.Range(instance, from, to, r)
+	return l.Past(ctx).Range(instance, from, to, r)
 }
 
 // Totals is history.File.Totals, of now.
@@ -136,7 +136,7 @@ func (l *Ledger) Totals(ctx context.Context, from, to time.Time, yield func(inst
 	if err := l.current(ctx); err != nil {
 		return err
 	}
-	return l.file.Totals(from, to, yield)
+	return l.Past(ctx).Totals(from, to, yield)
 }
 
 // Callers is history.File.Callers, of now.
@@ -153,9 +153,10 @@ func (l *Ledger) Kept() *history.File { return l.file }
 // Flush brings in what was counted here.
 func (l *Ledger) Flush(ctx context.Context) error { return l.current(ctx) }
 
-// Findings takes what a tracer in an instance has found.
-func (l *Ledger) Findings(instance string, found []finding.Finding) error {
-	return l.file.PutFindings(instance, found)
+// Findings takes what tracers in instances have found. It tells whether that had
+// come before, and is not counted again.
+func (l *Ledger) Findings(batch history.Found) (repeated bool, err error) {
+	return l.file.PutFound(batch)
 }
 
 // Sweep forgets what is older than it is kept.

@@ -199,14 +199,14 @@ type MetricAlarm struct {
 }
 
 // subject is the instance whose status is the alarm's.
-func subject(a *state.Alarm) string {
+func subject(a control.Alarm) string {
 	if len(a.Instances) > 0 {
 		return a.Instances[0]
 	}
 	return ""
 }
 
-func view(caller control.Caller, a *state.Alarm) MetricAlarm {
+func view(caller control.Caller, a control.Alarm) MetricAlarm {
 	s, l := a.StatusOf(subject(a)), a.Levels[0]
 	v := MetricAlarm{
 		AlarmName: a.Name, AlarmArn: control.AlarmARN(caller, a.Name), AlarmDescription: a.Description,
@@ -285,7 +285,7 @@ func describeAlarms(c *call, in describeAlarmsInput) (*describeAlarmsOutput, err
 	return out, nil
 }
 
-func hasAction(a *state.Alarm, prefix string) bool {
+func hasAction(a control.Alarm, prefix string) bool {
 	if prefix == "" {
 		return true
 	}

@@ -3,7 +3,6 @@ package cloudwatch_test
 import (
 	"bytes"
 	"encoding/json"
-	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -18,6 +17,7 @@ import (
 	"openimds/internal/instance"
 	"openimds/internal/state"
 	"openimds/internal/store/memstore"
+	"openimds/internal/testnet"
 	"openimds/internal/usage/history"
 	"openimds/internal/usage/series"
 )
@@ -38,6 +38,7 @@ var now = time.Date(2026, 3, 14, 9, 26, 53, 0, time.UTC)
 type bed struct {
 	t    *testing.T
 	api  http.Handler
+	db   *state.DB
 	file *history.File
 	n    uint64
 }
@@ -54,18 +55,29 @@ func newBed(t *testing.T) *bed {
 	t.Helper()
 	store := memstore.New(memstore.Config{})
 	t.Cleanup(func() { _ = store.Close() })
-	db, err := state.Open(t.Context(), store, slog.New(slog.DiscardHandler))
+	db, err := state.Open(t.Context(), store, testnet.Quiet())
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = db.Close() })
 	clock := func() time.Time { return now }
-	c := control.New(control.Config{DB: db, Now: clock})
-	file, err := history.Open(history.Config{Path: filepath.Join(t.TempDir(), "usage"), Now: clock, Together: time.Nanosecond})
+	var file *history.File
+	c := control.New(control.Config{DB: db, Now: clock, Departed: func(id string) (control.Owner, bool) {
+		o, known, err := file.Owner(id)
+		return control.Owner(o), known && err == nil
+	}})
+	file, err = history.Open(history.Config{Path: filepath.Join(t.TempDir(), "usage"), Now: clock, Together: time.Nanosecond})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = file.Close() })
+	file.SetOwner(func(id string) (history.Owner, bool) {
+		in, ok := db.Instances.Get(id)
+		if !ok {
+			return history.Owner{}, false
+		}
+		return history.Owner{Dialect: in.Spec.Dialect, Account: in.Spec.Account, Region: in.Spec.Region}, true
+	})
 	operator := control.Caller{Admin: true, Action: "Test"}
 	allow := func(action string) string {
 		return `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"` + action + `","Resource":"*"}]}`
@@ -89,7 +101,7 @@ func newBed(t *testing.T) *bed {
 			t.Fatal(err)
 		}
 	}
-	return &bed{t: t, file: file, api: cloudwatch.New(cloudwatch.Config{Control: c, History: file, Now: clock, Random: zeros{}})}
+	return &bed{t: t, db: db, file: file, api: cloudwatch.New(cloudwatch.Config{Control: c, History: file, Now: clock, Random: zeros{}})}
 }
 
 // did records what an instance did, some time ago.
@@ -143,4 +155,18 @@ func (b *bed) json(action, input string) (int, map[string]any) {
 		out["code"] = strings.TrimPrefix(code, "com.amazonaws.cloudwatch#")
 	}
 	return w.Code, out
+}
+
+// end takes an instance out of the state.
+func (b *bed) end(ids ...string) {
+	b.t.Helper()
+	err := b.db.Update(b.t.Context(), func(tx *state.Tx) error {
+		for _, id := range ids {
+			state.Remove(tx, b.db.Instances, id)
+		}
+		return nil
+	})
+	if err != nil {
+		b.t.Fatal(err)
+	}
 }

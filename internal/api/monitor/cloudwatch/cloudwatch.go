@@ -21,6 +21,7 @@ import (
 	"openimds/internal/control"
 	"openimds/internal/fault"
 	"openimds/internal/usage/history"
+	"openimds/internal/usage/series"
 )
 
 // Version is the version of the API.
@@ -32,11 +33,17 @@ const (
 	maxBody = 1 << 20
 )
 
+// History is what instances did, as history.File has it.
+type History interface {
+	Range(instance string, from, to time.Time, r series.Resolution) ([]series.Point, error)
+	Totals(from, to time.Time, yield func(instance string, total history.Total)) error
+}
+
 // Config is what the API is made of. Control and History are required.
 type Config struct {
 	Control *control.Control
 	// History has what instances did.
-	History *history.File
+	History History
 	// Flush makes the history current. Nil: it is.
 	Flush func(context.Context) error
 	// Now is the clock that signatures are held against. Default: time.Now.

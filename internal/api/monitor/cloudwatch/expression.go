@@ -220,7 +220,7 @@ func (e *evaluation) search(p *parser, period int) ([]line, error) {
 		return nil, err
 	}
 	if e.list == nil {
-		if e.list, err = e.active(slices.Clone(e.own), shown); err != nil {
+		if e.list, err = e.active(shown); err != nil {
 			return nil, err
 		}
 	}

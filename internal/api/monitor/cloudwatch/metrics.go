@@ -3,6 +3,7 @@ package cloudwatch
 import (
 	"encoding/hex"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -119,12 +120,11 @@ func listMetrics(c *call, in listMetricsInput) (*listMetricsOutput, error) {
 	if err != nil {
 		return nil, badToken()
 	}
-	ids, err := c.Control.Metered(c.caller)
-	if err != nil {
+	if _, err := c.Control.Metered(c.caller); err != nil {
 		return nil, err
 	}
 	c.flush()
-	all, err := c.active(ids, window)
+	all, err := c.active(window)
 	if err != nil {
 		return nil, err
 	}
@@ -152,17 +152,19 @@ func listMetrics(c *call, in listMetricsInput) (*listMetricsOutput, error) {
 	return out, nil
 }
 
-// active returns the metrics of instances that had data in a window until now,
-// sorted by instance and name.
-func (c *call) active(ids []string, window time.Duration) ([]Metric, error) {
+// active returns the metrics of the caller's instances that had data in a window
+// until now, whether they are there or gone, sorted by instance and name.
+func (c *call) active(window time.Duration) ([]Metric, error) {
 	now := c.Now()
 	found := map[string]series.Counts{}
 	if err := c.History.Totals(now.Add(-window), now.Add(time.Minute), func(id string, t history.Total) { found[id] = t.Counts }); err != nil {
 		return nil, err
 	}
-	slices.Sort(ids)
 	var all []Metric
-	for _, id := range ids {
+	for _, id := range slices.Sorted(maps.Keys(found)) {
+		if !c.Control.Owns(c.caller, id) {
+			continue
+		}
 		counts := found[id]
 		for _, name := range metricNames {
 			measure, _ := Measure(Namespace, name)

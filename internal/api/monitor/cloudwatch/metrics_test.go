@@ -223,3 +223,41 @@ func TestAlarmsRefused(t *testing.T) {
 		t.Errorf("history: %v", out)
 	}
 }
+
+// What an instance did can be read when it is gone, by who had it and nobody
+// else, and is listed for two weeks (EC2-CW-10, EC2-CW-12).
+func TestGone(t *testing.T) {
+	b := newBed(t)
+	b.did(mine, time.Hour, free(2))
+	b.did(second, 14*24*time.Hour+time.Hour, free(3))
+	b.did(foreign, time.Hour, free(5))
+	b.end(mine, second, foreign)
+	b.did("i-0123456789abcdef9", time.Hour, free(7)) // nobody knows whose it was
+	_, out := b.json("ListMetrics", `{}`)
+	if s := fmt.Sprint(out["Metrics"]); strings.Count(s, "MetricName") != 1 || !strings.Contains(s, mine) {
+		t.Errorf("the metrics are %s", s)
+	}
+	for id, want := range map[string]float64{mine: 2, second: 3, foreign: 0, "i-0123456789abcdef9": 0} {
+		_, out := b.json("GetMetricStatistics", `{"Namespace":"AWS/EC2","MetricName":"MetadataNoToken","Dimensions":[{"Name":"InstanceId","Value":"`+id+`"}],
+			"StartTime":1771000000,"EndTime":1773482400,"Period":3600,"Statistics":["Sum"]}`)
+		var sum float64
+		for _, d := range out["Datapoints"].([]any) {
+			sum += d.(map[string]any)["Sum"].(float64)
+		}
+		if sum != want {
+			t.Errorf("%s: %v, want %v", id, sum, want)
+		}
+	}
+	_, out = b.json("GetMetricData", `{"StartTime":1773396000,"EndTime":1773482400,"MetricDataQueries":[
+		{"Id":"one","MetricStat":{"Metric":{"Namespace":"AWS/EC2","MetricName":"MetadataNoToken","Dimensions":[{"Name":"InstanceId","Value":"`+mine+`"}]},"Period":86400,"Stat":"Sum"}},
+		{"Id":"other","MetricStat":{"Metric":{"Namespace":"AWS/EC2","MetricName":"MetadataNoToken","Dimensions":[{"Name":"InstanceId","Value":"`+foreign+`"}]},"Period":86400,"Stat":"Sum"}},
+		{"Id":"all","Expression":"SUM(SEARCH('{AWS/EC2,InstanceId}', 'Sum', 86400))"}]}`)
+	var got []string
+	for _, r := range out["MetricDataResults"].([]any) {
+		m := r.(map[string]any)
+		got = append(got, fmt.Sprint(m["Id"], m["Values"]))
+	}
+	if s := strings.Join(got, " "); s != "one[2] other[] all[2]" {
+		t.Error(s)
+	}
+}

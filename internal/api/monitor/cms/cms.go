@@ -100,11 +100,17 @@ func (n Names) Measure(namespace, name string) (metric.Measure, bool) {
 	return nil, false
 }
 
+// History is what instances did, as history.File has it.
+type History interface {
+	Range(instance string, from, to time.Time, r series.Resolution) ([]series.Point, error)
+	Totals(from, to time.Time, yield func(instance string, total history.Total)) error
+}
+
 // Config is what the API is made of. Control, History and Names are required.
 type Config struct {
 	Control *control.Control
 	// History has what instances did.
-	History *history.File
+	History History
 	// Flush makes the history current. Nil: it is.
 	Flush func(context.Context) error
 	Names Names

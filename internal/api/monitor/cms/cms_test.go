@@ -3,7 +3,6 @@ package cms_test
 import (
 	"encoding/json"
 	"fmt"
-	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -19,6 +18,7 @@ import (
 	"openimds/internal/instance"
 	"openimds/internal/state"
 	"openimds/internal/store/memstore"
+	"openimds/internal/testnet"
 	"openimds/internal/usage/history"
 	"openimds/internal/usage/series"
 )
@@ -36,6 +36,7 @@ var now = time.Date(2026, 3, 14, 9, 26, 53, 0, time.UTC)
 type bed struct {
 	t    *testing.T
 	api  http.Handler
+	db   *state.DB
 	file *history.File
 	n    int
 }
@@ -44,18 +45,29 @@ func newBed(t *testing.T, names cms.Names) *bed {
 	t.Helper()
 	store := memstore.New(memstore.Config{})
 	t.Cleanup(func() { _ = store.Close() })
-	db, err := state.Open(t.Context(), store, slog.New(slog.DiscardHandler))
+	db, err := state.Open(t.Context(), store, testnet.Quiet())
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = db.Close() })
 	clock := func() time.Time { return now }
-	c := control.New(control.Config{DB: db, Now: clock})
-	file, err := history.Open(history.Config{Path: filepath.Join(t.TempDir(), "usage"), Now: clock, Together: time.Nanosecond})
+	var file *history.File
+	c := control.New(control.Config{DB: db, Now: clock, Departed: func(id string) (control.Owner, bool) {
+		o, known, err := file.Owner(id)
+		return control.Owner(o), known && err == nil
+	}})
+	file, err = history.Open(history.Config{Path: filepath.Join(t.TempDir(), "usage"), Now: clock, Together: time.Nanosecond})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = file.Close() })
+	file.SetOwner(func(id string) (history.Owner, bool) {
+		in, ok := db.Instances.Get(id)
+		if !ok {
+			return history.Owner{}, false
+		}
+		return history.Owner{Dialect: in.Spec.Dialect, Account: in.Spec.Account, Region: in.Spec.Region}, true
+	})
 	operator := control.Caller{Admin: true, Action: "Test"}
 	allow := func(action string) string {
 		return `{"Version":"1","Statement":[{"Effect":"Allow","Action":"` + action + `","Resource":"*"}]}`
@@ -79,7 +91,7 @@ func newBed(t *testing.T, names cms.Names) *bed {
 			t.Fatal(err)
 		}
 	}
-	return &bed{t: t, file: file, api: cms.New(cms.Config{Control: c, History: file, Names: names, Now: clock})}
+	return &bed{t: t, db: db, file: file, api: cms.New(cms.Config{Control: c, History: file, Names: names, Now: clock})}
 }
 
 func defaultNames(t *testing.T) cms.Names {
@@ -323,4 +335,43 @@ func FuzzParameters(f *testing.F) {
 	f.Fuzz(func(_ *testing.T, dimensions, period, at string) {
 		cms.Read(map[string]string{"Dimensions": dimensions, "Period": period, "StartTime": at, "NextToken": at, "RuleId." + period: at})
 	})
+}
+
+// end takes an instance out of the state.
+func (b *bed) end(ids ...string) {
+	b.t.Helper()
+	err := b.db.Update(b.t.Context(), func(tx *state.Tx) error {
+		for _, id := range ids {
+			state.Remove(tx, b.db.Instances, id)
+		}
+		return nil
+	})
+	if err != nil {
+		b.t.Fatal(err)
+	}
+}
+
+// What an instance did can be read when it is gone, by who had it.
+func TestGone(t *testing.T) {
+	b := newBed(t, defaultNames(t))
+	b.did(mine, 10*time.Minute, series.Counts{series.TokenFree: 2})
+	b.did(second, 20*time.Minute, series.Counts{series.TokenFree: 3})
+	b.did(foreign, 10*time.Minute, series.Counts{series.TokenFree: 5})
+	b.end(mine, foreign)
+	for dimensions, want := range map[string]string{
+		"": mine + " " + second, `[{"instanceId":"` + mine + `"}]`: mine, `[{"instanceId":"` + foreign + `"}]`: "",
+	} {
+		_, out := b.call("DescribeMetricLast", "Namespace", cms.DefaultNamespace, "MetricName", "normal_success", "Dimensions", dimensions)
+		var all []struct{ InstanceID string }
+		if err := json.Unmarshal([]byte(fmt.Sprint(out["Datapoints"])), &all); err != nil {
+			t.Fatal(err, out)
+		}
+		var got []string
+		for _, p := range all {
+			got = append(got, p.InstanceID)
+		}
+		if s := strings.Join(got, " "); s != want {
+			t.Errorf("%q: %s, want %s", dimensions, s, want)
+		}
+	}
 }

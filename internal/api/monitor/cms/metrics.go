@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"openimds/internal/metric"
+	"openimds/internal/usage/history"
 )
 
 // Datapoint is one of a metric, as it stands in the text of a reply.
@@ -91,8 +92,6 @@ func (c *call) ask() (q question, err error) {
 	if q.ids, err = c.Control.Metered(c.caller, ids...); err != nil {
 		return q, err
 	}
-	slices.Sort(q.ids)
-	q.ids = slices.Compact(q.ids)
 	var known bool
 	if q.measure, known = c.Names.Measure(namespace, name); !known {
 		return q, refuse(404, "ResourceNotFound", "The metric "+clip(name)+" of namespace "+clip(namespace)+" does not exist.")
@@ -100,7 +99,17 @@ func (c *call) ask() (q question, err error) {
 	// From after StartTime to EndTime (ECS-CMS-04): the begins of periods.
 	q.from = from.Truncate(q.period).Add(q.period)
 	q.to = to.Truncate(q.period).Add(q.period)
-	return q, nil
+	if all {
+		c.flush()
+		err = c.History.Totals(q.from, q.to, func(id string, _ history.Total) {
+			if c.Control.Owns(c.caller, id) { // it may be gone
+				q.ids = append(q.ids, id)
+			}
+		})
+	}
+	slices.Sort(q.ids)
+	q.ids = slices.Compact(q.ids)
+	return q, err
 }
 
 // points reads all datapoints, sorted by time and instance.

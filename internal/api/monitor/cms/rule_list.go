@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"openimds/internal/alarm"
-	"openimds/internal/state"
+	"openimds/internal/control"
 )
 
 type escalation struct {
@@ -60,7 +60,7 @@ func (c *call) describeMetricRuleList() (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	all = slices.DeleteFunc(all, func(a *state.Alarm) bool { return !c.wants(a) })
+	all = slices.DeleteFunc(all, func(a control.Alarm) bool { return !c.wants(a) })
 	reply := ruleReply{RequestId: c.id, Success: true, Code: 200, Total: strconv.Itoa(len(all)), Alarms: ruleList{[]metricRule{}}}
 	from := min((number-1)*size, len(all))
 	for _, a := range all[from:min(from+size, len(all))] {
@@ -70,7 +70,7 @@ func (c *call) describeMetricRuleList() (any, error) {
 }
 
 // wants reports whether a rule is one that is asked for.
-func (c *call) wants(a *state.Alarm) bool {
+func (c *call) wants(a control.Alarm) bool {
 	is := func(name, value string) bool { return c.params[name] == "" || c.params[name] == value }
 	return is("Namespace", a.Namespace) && is("MetricName", a.Metric) && is("AlertState", string(alertState(a))) &&
 		is("EnableState", strconv.FormatBool(!a.Disabled)) &&
@@ -78,9 +78,9 @@ func (c *call) wants(a *state.Alarm) bool {
 }
 
 // alertState is the worst state of all instances.
-func alertState(a *state.Alarm) alarm.State {
+func alertState(a control.Alarm) alarm.State {
 	worst := alarm.Insufficient
-	for _, s := range a.Status {
+	for _, s := range a.States {
 		if s.State == alarm.Alarm {
 			return alarm.Alarm
 		}
@@ -91,7 +91,7 @@ func alertState(a *state.Alarm) alarm.State {
 	return worst
 }
 
-func viewRule(a *state.Alarm) metricRule {
+func viewRule(a control.Alarm) metricRule {
 	v := metricRule{
 		RuleId: a.Name, RuleName: a.Title, Namespace: a.Namespace, MetricName: a.Metric,
 		Period: strconv.Itoa(int(a.Period / time.Second)), Resources: a.Attributes["Resources"], Dimensions: a.Attributes["Resources"],

@@ -84,7 +84,7 @@ func credentialsBed(t *testing.T, addresses map[string]string) *credBed {
 	t.Helper()
 	testnet.RequireIsolated(t)
 	b := &credBed{address: map[string]string{}}
-	log := slog.New(slog.NewJSONHandler(&b.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	log := testnet.JSONLogger(&b.log, &slog.HandlerOptions{Level: slog.LevelDebug})
 	store := memstore.New(memstore.Config{})
 	b.db = check[*state.DB](t)(state.Open(t.Context(), store, log))
 	b.Control = control.New(control.Config{DB: b.db, Logger: log, Audit: func(e control.Entry) error {

@@ -132,7 +132,7 @@ func (s *shell) step(t *testing.T, c step, exits int, keepsRunning bool) {
 func readerEnv(t *testing.T) []string {
 	t.Helper()
 	bin := t.TempDir()
-	for _, name := range []string{executable, nodeExecutable} {
+	for _, name := range []string{executable, nodeExecutable, traceExecutable} {
 		if err := os.Symlink(check[string](t)(filepath.Abs(name)), filepath.Join(bin, filepath.Base(name))); err != nil {
 			t.Fatal(err)
 		}

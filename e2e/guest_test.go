@@ -115,7 +115,7 @@ func serveTaps(t *testing.T, host *testnet.Namespace) {
 		}
 	}
 	log := new(output)
-	cmd := exec.Command(executable, "serve", "-c", filepath.Join(dir, "imds.yaml"))
+	cmd := testnet.Server(executable, "serve", "-c", filepath.Join(dir, "imds.yaml"))
 	cmd.Stderr = log
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	stdout := check[io.ReadCloser](t)(cmd.StdoutPipe())

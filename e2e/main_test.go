@@ -17,6 +17,8 @@ import (
 const (
 	executable     = ".cache/imds"
 	nodeExecutable = ".cache/imds-node"
+	// traceExecutable is what readers of documents have; e2e/trace builds its own.
+	traceExecutable = ".cache/reader/imds-trace"
 )
 
 func TestMain(m *testing.M) {
@@ -34,7 +36,7 @@ func TestMain(m *testing.M) {
 }
 
 func build() error {
-	for _, name := range []string{executable, nodeExecutable} {
+	for _, name := range []string{executable, nodeExecutable, traceExecutable} {
 		out, err := filepath.Abs(name)
 		if err != nil {
 			return err

@@ -46,7 +46,7 @@ type program struct {
 	ecs, ec2, control string   // http://host:port
 	lines             []string // what it printed before "ready"
 	stderr            *output
-	cmd               *exec.Cmd
+	cmd               *testnet.Cmd
 	stopped           bool
 }
 
@@ -81,7 +81,7 @@ func start(t *testing.T, flags map[string]string) *program {
 	for _, name := range slices.Sorted(maps.Keys(all)) {
 		args = append(args, "--"+name+"="+all[name])
 	}
-	p := &program{stderr: new(output), cmd: exec.Command(executable, args...)}
+	p := &program{stderr: new(output), cmd: testnet.Server(executable, args...)}
 	p.cmd.Stderr = p.stderr
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	stdout, err := p.cmd.StdoutPipe()
@@ -98,6 +98,14 @@ func start(t *testing.T, flags map[string]string) *program {
 		}
 	})
 	p.greeting(t, stdout)
+	for _, in := range config.Samples() {
+		if len(in.UserData) >= 12 {
+			testnet.Secret(t, string(in.UserData))
+		}
+	}
+	if folder := all["state"]; folder != "" {
+		testnet.SecretFiles(t, filepath.Join(folder, "token-keys.json"), filepath.Join(folder, "seal.key"), filepath.Join(folder, "alarm-key"))
+	}
 	return p
 }
 
@@ -161,20 +169,11 @@ func (p *program) stop(t *testing.T) {
 	}
 }
 
-// testify notes what the program has said, so that it can be searched for the
-// secrets of all tests. What it says while it ends is missing.
+// testify notes what the program counts, so that it can be searched for the
+// secrets of all tests; what it writes is heard as it comes.
 func (p *program) testify(t *testing.T) {
 	t.Helper()
-	testnet.Said(t, "log", p.stderr.String())
-	c := http.Client{Timeout: 5 * time.Second}
-	res, err := c.Get(p.control + "/metrics")
-	if err != nil {
-		return // it ended before, or never was ready
-	}
-	defer res.Body.Close()
-	if metrics, err := io.ReadAll(res.Body); err == nil {
-		testnet.Said(t, "metrics", string(metrics))
-	}
+	testnet.Scrape(t, p.control+"/metrics")
 }
 
 // usage reads the counters of an instance from the admin API.

@@ -15,6 +15,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"openimds/internal/testnet"
 )
 
 // shell is a bash that a test types commands into. What one of them sets, the
@@ -26,6 +28,7 @@ type shell struct {
 	outputs  string        // directory with the output of each
 	n        int           // commands so far
 	slow     time.Duration // how long one may take
+	logs     []string      // the outputs of what was left running
 }
 
 // startShell starts a shell in a directory, which ends with the test, and with
@@ -61,6 +64,9 @@ func startShell(t *testing.T, dir string, env []string) *shell {
 		_ = commands.Close()
 		_ = s.cmd.Process.Kill()
 		_ = s.cmd.Wait()
+		for _, log := range s.logs {
+			testnet.SaidFile(t, log)
+		}
 		for range s.statuses { // to its end
 		}
 		_ = statuses.Close()
@@ -75,6 +81,7 @@ func (s *shell) run(text string, keepsRunning bool) (status int, output string, 
 	output = filepath.Join(s.outputs, strconv.Itoa(s.n))
 	if keepsRunning {
 		text += " &"
+		s.logs = append(s.logs, output)
 	}
 	if _, err := fmt.Fprintf(s.commands, "exec >'%s' 2>&1\n%s\nprintf '%%s\\n' \"$?\" >&4\n", output, text); err != nil {
 		return 0, output, err

@@ -60,7 +60,7 @@ func startDev(t *testing.T) (control string) {
 			exec.Command("ip", "route", "del", "local", a, "dev", "lo", "table", "local", "src", "127.0.0.1").Run()
 		})
 	}
-	cmd := exec.Command(imdsProgram, "dev", "--ec2", ec2v4+":80", "--ecs", ecsv4+":80", "--control", "127.0.0.1:0")
+	cmd := testnet.Server(imdsProgram, "dev", "--ec2", ec2v4+":80", "--ecs", ecsv4+":80", "--control", "127.0.0.1:0")
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	var stderr strings.Builder
 	cmd.Stderr = &stderr
@@ -72,6 +72,7 @@ func startDev(t *testing.T) (control string) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
+		testnet.Scrape(t, control+"/metrics")
 		cmd.Process.Signal(syscall.SIGTERM)
 		cmd.Wait()
 	})
@@ -101,7 +102,7 @@ func TestSDKs(t *testing.T) {
 		tr := startTracer(t, "--engine", engine)
 		pids := map[string]int{}
 		for _, role := range []string{"aws", "aliyun"} {
-			cmd := exec.Command(os.Args[0])
+			cmd := testnet.Command(t.Context(), os.Args[0])
 			cmd.Env = append(testnet.Environ(), "PATH="+os.Getenv("PATH"), "HOME=/nonexistent", roleVariable+"="+role)
 			if out, err := cmd.CombinedOutput(); err != nil {
 				t.Errorf("%s: %v: %s", role, err, out)

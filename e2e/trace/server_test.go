@@ -80,7 +80,7 @@ type server struct {
 func startServer(t *testing.T, apart bool) *server {
 	t.Helper()
 	testnet.RequireIsolated(t)
-	cmd := exec.Command("/proc/self/exe")
+	cmd := testnet.Server("/proc/self/exe")
 	cmd.Env = append(os.Environ(), roleVariable+"=server")
 	cmd.Stderr = os.Stderr
 	attr := &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}

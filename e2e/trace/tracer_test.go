@@ -6,7 +6,6 @@ import (
 	"bufio"
 	"encoding/json"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -40,7 +39,7 @@ func forSome(t *testing.T, engines []string, test func(t *testing.T, engine stri
 }
 
 var checked = sync.OnceValue(func() string {
-	out, _ := exec.Command(tracerProgram, "check").CombinedOutput()
+	out, _ := testnet.Server(tracerProgram, "check").CombinedOutput()
 	return string(out)
 })
 
@@ -57,7 +56,7 @@ func needEngine(t *testing.T, name string) {
 
 // tracer is a running imds-trace.
 type tracer struct {
-	cmd    *exec.Cmd
+	cmd    *testnet.Cmd
 	dir    string // of its logs
 	ended  chan error
 	mu     sync.Mutex // guards what follows
@@ -68,9 +67,16 @@ type tracer struct {
 // startTracer runs the tracer until the test ends.
 func startTracer(t *testing.T, flags ...string) *tracer {
 	t.Helper()
-	tr := &tracer{dir: filepath.Join(t.TempDir(), "imds"), ended: make(chan error, 1)}
-	args := append([]string{"--output", "json", "--log-dir", tr.dir, "--each", "100000", "--rate", "100000", "--status"}, flags...)
-	tr.cmd = exec.Command(tracerProgram, args...)
+	return startTracerBy(t, nil, append([]string{"--log-dir", filepath.Join(t.TempDir(), "imds"), "--each", "100000", "--rate", "100000", "--status"}, flags...)...)
+}
+
+// startTracerBy has another program start it, such as one that enters a
+// namespace, with these flags alone.
+func startTracerBy(t *testing.T, by []string, flags ...string) *tracer {
+	t.Helper()
+	tr := &tracer{dir: flags[slices.Index(flags, "--log-dir")+1], ended: make(chan error, 1)}
+	args := slices.Concat(by, []string{tracerProgram, "--output", "json"}, flags)
+	tr.cmd = testnet.Server(args[0], args[1:]...)
 	tr.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	stdout, err := tr.cmd.StdoutPipe()
 	if err != nil {
@@ -115,6 +121,9 @@ func startTracer(t *testing.T, flags ...string) *tracer {
 	}()
 	t.Cleanup(func() {
 		tr.stop(t)
+		for _, name := range []string{"imds-trace.log", "findings.jsonl"} {
+			testnet.SaidFile(t, filepath.Join(tr.dir, name))
+		}
 		if t.Failed() {
 			t.Logf("the tracer's log:\n%s", tr.log())
 		}

@@ -27,16 +27,11 @@ import (
 
 func metrics(t *testing.T, address string) string {
 	t.Helper()
-	res, err := http.Get("http://" + address + "/metrics")
-	if err != nil {
-		t.Fatal(err)
+	text := testnet.Scrape(t, "http://"+address+"/metrics")
+	if text == "" {
+		t.Fatal("the tracer serves no metrics")
 	}
-	defer res.Body.Close()
-	b, err := io.ReadAll(res.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(b)
+	return text
 }
 
 func value(t *testing.T, text, series string) int {
@@ -127,7 +122,7 @@ func TestAsPeopleUseIt(t *testing.T) {
 			t.Errorf("%s: mode %v, want %v", path, info.Mode(), want)
 		}
 	}
-	report, err := exec.Command(tracerProgram, "report", "--since", "1h", "--log-dir", tr.dir).CombinedOutput()
+	report, err := testnet.Command(t.Context(), tracerProgram, "report", "--since", "1h", "--log-dir", tr.dir).CombinedOutput()
 	if err != nil || !strings.Contains(string(report), "let it ask for a token first") || !strings.Contains(string(report), "/latest/meta-data/iam/") {
 		t.Errorf("report: %v\n%s", err, report)
 	}
@@ -230,7 +225,7 @@ func TestLive(t *testing.T) {
 	testnet.RequireIsolated(t)
 	needEngine(t, "cgrich")
 	startServer(t, false)
-	cmd := exec.Command(tracerProgram, "live", "--for", "3s")
+	cmd := testnet.Command(t.Context(), tracerProgram, "live", "--for", "3s")
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -265,7 +260,7 @@ func TestCannot(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, args := range [][]string{{"--log-dir", ""}, {"--engine", "cgrich", "--log-dir", ""}, {"check"}} {
-		cmd := exec.Command(copied, args...)
+		cmd := testnet.Command(t.Context(), copied, args...)
 		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
 		out, err := cmd.CombinedOutput()
 		var exit *exec.ExitError

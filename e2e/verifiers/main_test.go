@@ -51,7 +51,7 @@ func start(t *testing.T) (control string) {
 	if err := os.WriteFile(settings, []byte("identity: {ec2Pkcs7: true}\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command(executable, "dev", "--ec2", "169.254.169.254:80", "--ecs", "127.0.0.1:0", "--control", "127.0.0.1:0", "--config", settings)
+	cmd := testnet.Server(executable, "dev", "--ec2", "169.254.169.254:80", "--ecs", "127.0.0.1:0", "--control", "127.0.0.1:0", "--config", settings)
 	var log strings.Builder
 	cmd.Stderr = &log
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
@@ -64,6 +64,7 @@ func start(t *testing.T) (control string) {
 	}
 	kill := time.AfterFunc(time.Minute, func() { _ = cmd.Process.Kill() })
 	t.Cleanup(func() {
+		testnet.Scrape(t, control+"/metrics")
 		_ = cmd.Process.Signal(syscall.SIGTERM)
 		_ = cmd.Wait()
 		kill.Stop()

@@ -68,6 +68,7 @@ var layers = []layer{
 		"internal/usage":           {},
 		"internal/usage/series":    {also: []string{"internal/usage"}},
 		"internal/usage/history":   {also: []string{"internal/usage", "internal/usage/series"}, modules: []string{"go.etcd.io/bbolt"}},
+		"internal/usage/remote":    {also: []string{"internal/usage/series", "internal/usage/history"}, modules: []string{"github.com/klauspost/compress", "google.golang.org/protobuf"}},
 		"internal/metric":          {also: []string{"internal/usage/series"}},
 		"internal/creds":           {},
 		"internal/creds/awssts":    {also: []string{"internal/creds"}, modules: []string{"github.com/aws/aws-sdk-go-v2", "github.com/aws/aws-sdk-go-v2/credentials", "github.com/aws/aws-sdk-go-v2/service/sts", "github.com/aws/smithy-go"}},

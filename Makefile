@@ -8,6 +8,8 @@
 #   make check               the quick part of it: no root, no network
 #   make fuzz                every fuzz target, FUZZTIME each
 #   make guest               boot a Debian guest under QEMU, and let it ask (root, a minute)
+#   make trace-kernels       the tracer on six kernels, x86-64 and arm64, under QEMU (root, minutes)
+#   make guest-units         boot a Debian with systemd, install the packages there and try the units (root, three minutes)
 #   make package             build Debian packages into bin/packages
 #   make bench               compare with nginx; writes bench/results.md
 #   make generate            write the generated documents again
@@ -26,7 +28,7 @@ GOLANGCI := bin/golangci-lint
 REPORT   := bin/testreport
 NFPM     := bin/nfpm
 
-.PHONY: test check deps format fmt vet lint lint-if-built unit unit-quick generate generated facts e2e guest package fuzz bench
+.PHONY: test check deps format fmt vet lint lint-if-built unit unit-quick generate generated facts e2e guest guest-units trace-kernels package fuzz bench
 
 test: deps format vet lint unit generated facts e2e
 	@echo "make test: all passed"
@@ -107,6 +109,16 @@ e2e: $(REPORT) $(NFPM)
 guest:
 	scripts/install-guest
 	go -C e2e test -tags=guest -count=1 -timeout=10m -run='^TestGuest$$' -v .
+
+# Kernels that are not this machine's; see docs/operate/tracer.md.
+trace-kernels:
+	scripts/install-kernels
+	go -C e2e test -tags=guest -count=1 -timeout=40m -run='^TestTraceKernels$$' -v .
+
+# The packages and their units in a Debian that boots; see docs/operate/fleet.md.
+guest-units: $(NFPM)
+	scripts/install-guest units
+	go -C e2e test -tags=guest -count=1 -timeout=10m -run='^TestGuestUnits$$' -v .
 
 fuzz:
 	scripts/fuzz $(FUZZTIME)

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"syscall"
 	"testing"
@@ -101,7 +102,17 @@ func TestNetnsKilled(t *testing.T) {
 		return ""
 	}
 	waitFor(t, "the other lab serves", func() bool { return strings.HasPrefix(reads(), "i-") })
-	before := kernel(t, state, others, passing)
+	// The other lab goes on writing what it keeps.
+	writing := regexp.MustCompile(`(?m)^` + regexp.QuoteMeta(others) + `/(identity|.*/\.new-).*\n`)
+	look := func() string { return writing.ReplaceAllString(kernel(t, state, others, passing), "") }
+	before, same := look(), 0
+	waitFor(t, "the other lab has attached all", func() bool {
+		now := look()
+		if same++; now != before {
+			before, same = now, 0
+		}
+		return same == 10
+	})
 	for round := range 8 {
 		p, up := begin(state)
 		if round%3 == 0 {
@@ -134,7 +145,7 @@ func TestNetnsKilled(t *testing.T) {
 			}
 			end(inside)
 		}
-		if after := kernel(t, state, others, passing); after != before {
+		if after := look(); after != before {
 			// What a state folder keeps is not the lab's, and stays.
 			for _, line := range strings.Split(after, "\n") {
 				name, mine := strings.CutPrefix(line, state+"/")

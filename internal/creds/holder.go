@@ -162,7 +162,7 @@ func (b *Broker) newSet(k *instance.Credentials, in *instance.Instance, now time
 	}
 	s.until = k.Expires.Unix()
 	left := k.Expires.Sub(now)
-	lead := min(leads[in.Dialect], left/3)
+	lead := min(leads[in.Dialect], left/2)
 	spread := time.Duration(b.cfg.Random() * float64(left/6))
 	s.refresh = k.Expires.Add(-lead - spread)
 	s.alarm = k.Expires.Add(-lead / 2)

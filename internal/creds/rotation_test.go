@@ -128,24 +128,38 @@ func evenly(t *testing.T, b *bed, many int) {
 
 // TestOverlap: a successor is there half an hour before the end for ECS, and
 // five minutes for EC2, and the set before is good to its end (ECS-CRED-04,
-// EC2-CRED-05).
+// EC2-CRED-05); also of the hour that an upstream STS gives, and as far as a
+// shorter life has room.
 func TestOverlap(t *testing.T) {
-	for dialect, ahead := range map[string]time.Duration{"ecs": 30 * time.Minute, "ec2": 5 * time.Minute} {
+	for _, c := range []struct {
+		dialect     string
+		life, ahead time.Duration
+	}{
+		{"ecs", 6 * time.Hour, 30 * time.Minute},
+		{"ecs", time.Hour, 30 * time.Minute},
+		{"ecs", 15 * time.Minute, 450 * time.Second},
+		{"ec2", 6 * time.Hour, 20 * time.Minute},
+		{"ec2", time.Hour, 20 * time.Minute},
+		{"ec2", 10 * time.Minute, 5 * time.Minute},
+	} {
 		running(t, func() *bed {
-			return newBed(1, func(b *bed, _ *creds.Config) { b.instances["i-0"] = guest("i-0", dialect) })
+			return newBed(1, func(b *bed, cfg *creds.Config) {
+				b.instances["i-0"], b.life = guest("i-0", c.dialect), c.life
+				cfg.Random = func() float64 { return 0 } // as late as can be
+			})
 		}, func(t *testing.T, b *bed) {
 			first, err := b.get("i-0", true)
 			if err != nil {
 				t.Fatal(err)
 			}
-			time.Sleep(time.Until(first.Expires) - ahead + time.Second)
+			time.Sleep(time.Until(first.Expires) - c.ahead)
 			synctest.Wait()
 			second, err := b.get("i-0", true)
 			if err != nil || second.AccessKeyID == first.AccessKeyID {
-				t.Errorf("%s: %v before the end the set is still the old one, %v", dialect, ahead, err)
+				t.Errorf("%s: %v before the end of %v the set is still the old one, %v", c.dialect, c.ahead, c.life, err)
 			}
 			if left := time.Until(first.Expires); left <= 0 {
-				t.Errorf("%s: the old set was over before", dialect)
+				t.Errorf("%s: the old set was over before", c.dialect)
 			}
 		})
 	}

@@ -83,7 +83,7 @@ func (s *Source) Fetch(ctx context.Context, r creds.Request) (*instance.Credenti
 	asked := time.Now().UTC()
 	out, err := s.client.AssumeRole(ctx, in)
 	if err != nil {
-		return nil, explain(arn, err)
+		return nil, s.explain(arn, err)
 	}
 	k := out.Credentials
 	if k == nil || k.AccessKeyId == nil || k.SecretAccessKey == nil || k.SessionToken == nil || k.Expiration == nil {
@@ -103,24 +103,32 @@ var kinds = map[string]fault.Kind{
 
 // explain makes a fault of an error of the SDK. Its message is the same for
 // the same problem; what differs, such as the id of a request, stands in the
-// cause. Neither has a secret: of what STS says, only the code is kept, since
-// the message about a wrong signature repeats the request.
-func explain(arn string, err error) error {
+// cause. Neither has a secret: the message about a wrong signature repeats the
+// request, so that only those are kept that say why a request is refused.
+func (s *Source) explain(arn string, err error) error {
 	if api, ok := errors.AsType[smithy.APIError](err); ok {
 		kind, known := kinds[api.ErrorCode()]
 		if !known {
 			kind = fault.Unavailable
 		}
-		cause := error(nil)
-		if kind == fault.Denied && strings.HasPrefix(api.ErrorCode(), "AccessDenied") {
-			cause = errors.New(api.ErrorMessage())
-		}
-		return fault.Wrap(kind, cause, "assume role %s: STS answered %s", arn, api.ErrorCode())
+		return fault.Wrap(kind, s.told(api), "assume role %s: STS answered %s", arn, api.ErrorCode())
 	}
 	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {
 		return fault.New(fault.Unavailable, "assume role %s: STS did not answer in time", arn)
 	}
 	return fault.Wrap(fault.Unavailable, err, "assume role %s: STS cannot be reached", arn)
+}
+
+// told returns what STS says of a role that may not be assumed, or of a
+// parameter; nil: its message could quote what nobody must read.
+func (s *Source) told(api smithy.APIError) error {
+	text := api.ErrorMessage()
+	switch code := api.ErrorCode(); {
+	case !strings.HasPrefix(code, "AccessDenied") && code != "ValidationError",
+		s.cfg.ExternalID != "" && strings.Contains(text, s.cfg.ExternalID):
+		return nil
+	}
+	return errors.New(text)
 }
 
 // String says which service it is.

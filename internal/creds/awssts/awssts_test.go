@@ -136,6 +136,31 @@ func TestFailures(t *testing.T) {
 	}
 }
 
+// TestCause: the operator is told why STS refuses, unless it quotes what only
+// the role's owner and the broker know.
+func TestCause(t *testing.T) {
+	u, s := start(t)
+	for _, c := range []struct{ code, message, want string }{
+		{"AccessDenied", "User is not authorized", "User is not authorized"},
+		{"ValidationError", "DurationSeconds exceeds the MaxSessionDuration", "DurationSeconds exceeds the MaxSessionDuration"},
+		{"ValidationError", "Value 'hidden-id' at 'externalId' failed", "STS answered ValidationError"},
+		{"AccessDenied", "hidden-id is not the external id", "STS answered AccessDenied"},
+		{"ExpiredToken", "hidden", "STS answered ExpiredToken"},
+	} {
+		u.fail.Store(&failure{400, c.code, c.message})
+		from := awssts.New(awssts.Config{
+			Region: "eu-central-1", Endpoint: s.URL, ExternalID: "hidden-id",
+			Keys: func() (instance.Credentials, error) {
+				return instance.Credentials{AccessKeyID: keyID, AccessKeySecret: keySecret}, nil
+			},
+		})
+		_, err := from.Fetch(t.Context(), request())
+		if fault.KindOf(err) != fault.Denied || !strings.HasSuffix(err.Error(), c.want) || strings.Contains(err.Error(), "hidden") {
+			t.Errorf("%s, %q: %v", c.code, c.message, err)
+		}
+	}
+}
+
 func TestUnreachable(t *testing.T) {
 	u, s := start(t)
 	u.delay = 300 * time.Millisecond

@@ -3,10 +3,12 @@
 package e2e
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"os"
 	"os/exec"
@@ -39,6 +41,26 @@ func code(err error) string {
 	return fmt.Sprint(err)
 }
 
+// wholeBody sends requests whose body is the test's own. The SDK closes the
+// body that it gave once the answer begins; net/http may still be looking
+// whether there is more of it, takes the closed one's io.EOF from WriteTo for a
+// failure, and closes the connection under the answer. The SDK's retries, which
+// these tests turn off, hide that.
+type wholeBody struct{}
+
+// Do implements aws.HTTPClient.
+func (wholeBody) Do(r *http.Request) (*http.Response, error) {
+	r = r.WithContext(r.Context())
+	if r.Body != nil {
+		body, err := io.ReadAll(r.Body)
+		if err != nil {
+			return nil, err
+		}
+		r.Body = io.NopCloser(bytes.NewReader(body))
+	}
+	return http.DefaultClient.Do(r)
+}
+
 // awsRole are clients that know nothing but the metadata service.
 type awsRole struct {
 	provider aws.CredentialsProvider
@@ -51,8 +73,8 @@ func (b *credBed) awsRole() awsRole {
 		o.Client = imds.New(imds.Options{Endpoint: b.address["ec2"], EnableFallback: aws.FalseTernary})
 	})
 	return awsRole{c,
-		ec2.New(ec2.Options{Region: "us-east-1", BaseEndpoint: &b.apis, Credentials: c, RetryMaxAttempts: 1, HTTPClient: http.DefaultClient}),
-		sts.New(sts.Options{Region: "us-east-1", BaseEndpoint: &b.apis, Credentials: c, RetryMaxAttempts: 1, HTTPClient: http.DefaultClient}),
+		ec2.New(ec2.Options{Region: "us-east-1", BaseEndpoint: &b.apis, Credentials: c, RetryMaxAttempts: 1, HTTPClient: wholeBody{}}),
+		sts.New(sts.Options{Region: "us-east-1", BaseEndpoint: &b.apis, Credentials: c, RetryMaxAttempts: 1, HTTPClient: wholeBody{}}),
 	}
 }
 
@@ -100,7 +122,7 @@ func TestRoleOfAWSSDK(t *testing.T) {
 		c := b.awsRole()
 		cached := aws.NewCredentialsCache(c.provider)
 		old := check[aws.Credentials](t)(cached.Retrieve(ctx))
-		held := ec2.New(ec2.Options{Region: "us-east-1", BaseEndpoint: &b.apis, Credentials: cached, RetryMaxAttempts: 1, HTTPClient: http.DefaultClient})
+		held := ec2.New(ec2.Options{Region: "us-east-1", BaseEndpoint: &b.apis, Credentials: cached, RetryMaxAttempts: 1, HTTPClient: wholeBody{}})
 		_, err = held.DescribeInstances(ctx, nil)
 		must(t, err)
 		must(t, revoke())
@@ -133,7 +155,7 @@ func TestDelivery(t *testing.T) {
 		provider := aws.CredentialsProviderFunc(func(context.Context) (aws.Credentials, error) {
 			return aws.Credentials{AccessKeyID: fetched.AccessKeyID, SecretAccessKey: fetched.SecretAccessKey, SessionToken: fetched.Token}, nil
 		})
-		c := ec2.New(ec2.Options{Region: "us-east-1", BaseEndpoint: &b.apis, Credentials: provider, RetryMaxAttempts: 1, HTTPClient: http.DefaultClient})
+		c := ec2.New(ec2.Options{Region: "us-east-1", BaseEndpoint: &b.apis, Credentials: provider, RetryMaxAttempts: 1, HTTPClient: wholeBody{}})
 		_, err := c.DescribeInstances(ctx, nil)
 		return err
 	}
@@ -187,7 +209,7 @@ func TestAssumeRoleOfAWSSDK(t *testing.T) {
 		k := made.Credentials
 		return aws.Credentials{AccessKeyID: *k.AccessKeyId, SecretAccessKey: *k.SecretAccessKey, SessionToken: *k.SessionToken}, nil
 	})
-	narrow := ec2.New(ec2.Options{Region: "us-east-1", BaseEndpoint: &b.apis, Credentials: provider, RetryMaxAttempts: 1, HTTPClient: http.DefaultClient})
+	narrow := ec2.New(ec2.Options{Region: "us-east-1", BaseEndpoint: &b.apis, Credentials: provider, RetryMaxAttempts: 1, HTTPClient: wholeBody{}})
 	_, err = narrow.DescribeImages(ctx, nil)
 	must(t, err)
 	_, err = narrow.DescribeInstances(ctx, nil)

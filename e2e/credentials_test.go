@@ -46,10 +46,10 @@ func code(err error) string {
 // whether there is more of it, takes the closed one's io.EOF from WriteTo for a
 // failure, and closes the connection under the answer. The SDK's retries, which
 // these tests turn off, hide that.
-type wholeBody struct{}
+type wholeBody struct{ http.Client }
 
 // Do implements aws.HTTPClient.
-func (wholeBody) Do(r *http.Request) (*http.Response, error) {
+func (w wholeBody) Do(r *http.Request) (*http.Response, error) {
 	r = r.WithContext(r.Context())
 	if r.Body != nil {
 		body, err := io.ReadAll(r.Body)
@@ -58,7 +58,7 @@ func (wholeBody) Do(r *http.Request) (*http.Response, error) {
 		}
 		r.Body = io.NopCloser(bytes.NewReader(body))
 	}
-	return http.DefaultClient.Do(r)
+	return w.Client.Do(r)
 }
 
 // awsRole are clients that know nothing but the metadata service.

@@ -28,7 +28,7 @@ import (
 var cloudWatchClients = map[string]func(*testing.T, connection) client{
 	"aws-sdk-go-v2": func(t *testing.T, c connection) client {
 		return goCloudWatch{t.Context(), cloudwatch.New(cloudwatch.Options{
-			Region: c.Region, BaseEndpoint: &c.Endpoint, HTTPClient: &http.Client{Transport: transport("127.0.0.1")},
+			Region: c.Region, BaseEndpoint: &c.Endpoint, HTTPClient: wholeBody{http.Client{Transport: transport("127.0.0.1")}},
 			Credentials: awscredentials.NewStaticCredentialsProvider(c.Key, c.Secret, ""), RetryMaxAttempts: 1,
 		})}
 	},

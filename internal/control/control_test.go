@@ -209,6 +209,26 @@ func TestModifyOptionsKeepsTheRest(t *testing.T) {
 	if _, err := b.ModifyOptions(t.Context(), b.caller("ecs", "ModifyInstanceMetadataOptions"), id, instance.MetadataOptions{HTTPTokens: "required"}); reason(err) != control.InstanceNotFound {
 		t.Errorf("from the other cloud: %v", err)
 	}
+	// What does not exist is recorded, and only who may call learns that it does not.
+	for _, call := range []func(control.Caller) error{
+		func(c control.Caller) error {
+			_, err := b.ModifyOptions(t.Context(), c, "i-none", instance.MetadataOptions{HTTPTokens: "required"})
+			return err
+		},
+		func(c control.Caller) error { _, err := b.Stop(t.Context(), c, []string{"i-none"}); return err },
+		func(c control.Caller) error { _, err := b.Instance(c, "i-none"); return err },
+	} {
+		stranger := b.caller("ec2", "StopInstances")
+		stranger.Policies = nil
+		dry := b.caller("ec2", "StopInstances")
+		dry.DryRun = true
+		for want, caller := range map[control.Reason]control.Caller{control.Denied: stranger, control.InstanceNotFound: dry} {
+			lines := len(b.audited)
+			if err := call(caller); reason(err) != want || len(b.audited) != lines+1 {
+				t.Errorf("%v and %d lines, want %s and one", err, len(b.audited)-lines, want)
+			}
+		}
+	}
 }
 
 // Guards limit, identity policies allow, and every decision is recorded.
@@ -384,6 +404,16 @@ func TestTags(t *testing.T) {
 	for key, want := range map[string]control.Reason{"k8s.io/x": control.InvalidTagKey, "_index": control.InvalidTagKey, "aws:x": control.InvalidTagKey, "ok": ""} {
 		if err := tag(control.TagChange{Put: map[string]string{key: "v"}}); reason(err) != want {
 			t.Errorf("%q: %v", key, err)
+		}
+	}
+	// What no metadata item can show spoils the record for all that read it.
+	got, err = b.launch("ec2", control.Launch{Image: "ami-old"})
+	b.must(err)
+	hidden := got.Instances[0].Spec.ID
+	for _, bad := range []map[string]string{{"a\nb": ""}, {"\xff": ""}, {"v": "a\tb"}, {"v": "\xff"}, {"v": "\u2028"}} {
+		err := b.Tag(t.Context(), b.caller("ec2", "CreateTags"), []string{hidden}, control.TagChange{Put: bad})
+		if in, _ := b.db.Instances.Get(hidden); fault.KindOf(err) != fault.Invalid || len(instance.Validate(&in.Spec)) > 0 {
+			t.Errorf("%q: %v, and the record has %v", bad, err, instance.Validate(&in.Spec))
 		}
 	}
 	if err := b.Tag(t.Context(), b.caller("ec2", "CreateTags"), []string{"i-none"}, control.TagChange{}); reason(err) != control.ResourceNotFound || fault.KindOf(err) != fault.NotFound {

@@ -41,6 +41,23 @@ func (c *Control) own(caller Caller, id string) (*state.Instance, error) {
 	return in, nil
 }
 
+// ownAsked is own for a call that has not been authorised yet. What does not
+// exist is asked about by its name: the call is in the audit log, and who may
+// not make it does not learn what exists.
+func (c *Control) ownAsked(caller Caller, id string) (*state.Instance, error) {
+	in, err := c.own(caller, id)
+	if err == nil {
+		return in, nil
+	}
+	a := ask{}
+	a.on(arn(caller, "instance", id), nil)
+	caller.DryRun = false
+	if denied := c.permit(caller, a); denied != nil {
+		return nil, denied
+	}
+	return nil, err
+}
+
 // change commits a change of one instance and returns it as it is then.
 func (c *Control) change(ctx context.Context, caller Caller, id string, change func(*state.Instance) error) (*state.Instance, error) {
 	done, err := c.commit(ctx, caller, []string{id}, false, func(_ *state.Tx, in *state.Instance) error { return change(in) })
@@ -96,6 +113,7 @@ func (c *Control) about(caller Caller, ids []string, lenient bool, keys func(*st
 	for _, id := range ids {
 		in, err := c.own(caller, id)
 		if err != nil && !lenient {
+			_, err = c.ownAsked(caller, id)
 			return a, err
 		}
 		var own policy.Context
@@ -144,7 +162,7 @@ func (c *Control) InstancesNamed(caller Caller, ids []string) ([]*state.Instance
 
 // Instance returns one instance of the caller.
 func (c *Control) Instance(caller Caller, id string) (*state.Instance, error) {
-	in, err := c.own(caller, id)
+	in, err := c.ownAsked(caller, id)
 	if err != nil {
 		return nil, err
 	}

@@ -12,7 +12,7 @@ import (
 // keep their value. The result is in force on the data plane when it returns;
 // on an instance that does not run, once it is started.
 func (c *Control) ModifyOptions(ctx context.Context, caller Caller, id string, change instance.MetadataOptions) (*state.Instance, error) {
-	in, err := c.own(caller, id)
+	in, err := c.ownAsked(caller, id)
 	if err != nil {
 		return nil, err
 	}

@@ -136,7 +136,9 @@ func (t TagChange) apply(id, dialect string, tags map[string]string) (map[string
 	return next, nil
 }
 
-// checkTags refuses keys that the clouds keep for themselves, and sizes.
+// checkTags refuses keys that the clouds keep for themselves, sizes, and text
+// that no metadata item can show: a record with it would be refused by all that
+// reads records, nodes among them.
 func checkTags(dialect string, tags map[string]string) error {
 	for _, key := range slices.Sorted(maps.Keys(tags)) {
 		lower := strings.ToLower(key)
@@ -145,8 +147,11 @@ func checkTags(dialect string, tags map[string]string) error {
 			bad = key == "" || len(key) > 512 || strings.HasPrefix(lower, "aliyun") || strings.HasPrefix(lower, "acs:") ||
 				strings.Contains(lower, "http://") || strings.Contains(lower, "https://")
 		}
-		if bad {
+		if bad || !instance.OneLine(key) {
 			return refuse(InvalidTagKey, key)
+		}
+		if value := tags[key]; !instance.OneLine(value) {
+			return &Error{Reason: InvalidValue, Subject: "tag value", Detail: value}
 		}
 	}
 	return nil

@@ -27,7 +27,7 @@ func (c *checker) role(at Path, r *Role) {
 	if c.required(name, r.Name) && (len(r.Name) > 64 || !allOf(r.Name, "_+=,.@-") || r.Name == "." || r.Name == "..") {
 		c.addf(name, "found %s, expected a role name: letters, digits and _ + = , . @ - only, at most 64 of them", quote(r.Name))
 	}
-	if arn := r.ProfileARN; arn != "" && (!strings.HasPrefix(arn, "arn:") || !oneLine(arn) || strings.Contains(arn, " ")) {
+	if arn := r.ProfileARN; arn != "" && (!strings.HasPrefix(arn, "arn:") || !OneLine(arn) || strings.Contains(arn, " ")) {
 		c.addf(at.Key("profileArn"), "found %s, expected an ARN such as arn:aws:iam::123456789012:instance-profile/web", quote(arn))
 	}
 	c.word(at.Key("profileId"), r.ProfileID)
@@ -71,7 +71,7 @@ func (c *checker) tags(at Path, in *Instance) {
 			c.addf(tag, "found an empty tag key, expected 1 to 128 characters")
 		case c.dialect == DialectEC2 && in.Metadata.TagsShown() && !servableTagKey(key):
 			c.addf(tag, tagKeyMessage, strings.ReplaceAll(quote(key), `"`, ""))
-		case !oneLine(key) || utf8.RuneCountInString(key) > 128:
+		case !OneLine(key) || utf8.RuneCountInString(key) > 128:
 			c.addf(tag, "found the tag key %s, expected one line of 1 to 128 characters", quote(key))
 		}
 		c.text(tag, in.Tags[key], 256)
@@ -105,7 +105,7 @@ func (c *checker) publicKey(at Path, line string) {
 		return
 	}
 	fields := strings.Fields(line)
-	if !oneLine(line) || len(fields) < 2 || !isWord(fields[0]) || !isBase64(fields[1]) {
+	if !OneLine(line) || len(fields) < 2 || !isWord(fields[0]) || !isBase64(fields[1]) {
 		// The text is not shown: a private key may have been pasted.
 		c.addf(at, "found something else, expected a public key such as: ssh-ed25519 AAAAC3NzaC1lZDI1NTE5… name")
 	}
@@ -117,7 +117,7 @@ func (c *checker) managedSSH(at Path, m *ManagedSSH) {
 		k, at := &m.Keys[i], keys.Index(i)
 		c.id(at.Key("user"), k.User)
 		c.year(at.Key("expires"), k.Expires)
-		if c.required(at.Key("text"), k.Text) && !oneLine(strings.NewReplacer("\n", "", "\t", "").Replace(k.Text)) {
+		if c.required(at.Key("text"), k.Text) && !OneLine(strings.NewReplacer("\n", "", "\t", "").Replace(k.Text)) {
 			c.addf(at.Key("text"), "found a control character, expected lines of UTF-8 text that end in LF")
 		}
 	}

@@ -323,7 +323,7 @@ func TestNormalizeTwice(t *testing.T) {
 			t.Fatalf("-once +twice:\n%s", diff)
 		}
 		for _, p := range Validate(&in) {
-			if _, err := p.Path.Steps(); err != nil || !oneLine(p.String()) {
+			if _, err := p.Path.Steps(); err != nil || !OneLine(p.String()) {
 				t.Fatalf("%q: %v", p, err)
 			}
 		}

@@ -81,7 +81,7 @@ func (c *checker) oneOf(at Path, value string, allowed []string) {
 // text checks a value that people write and that stands on one line.
 func (c *checker) text(at Path, value string, most int) bool {
 	switch {
-	case !oneLine(value):
+	case !OneLine(value):
 		c.addf(at, "found %s, expected one line of UTF-8 text without control characters", quote(value))
 	case utf8.RuneCountInString(value) > most:
 		c.addf(at, "found %d characters, expected at most %d", utf8.RuneCountInString(value), most)
@@ -91,7 +91,9 @@ func (c *checker) text(at Path, value string, most int) bool {
 	return false
 }
 
-func oneLine(s string) bool {
+// OneLine reports whether text is UTF-8 that stands on one line of an answer:
+// without line ends and other control characters.
+func OneLine(s string) bool {
 	if !utf8.ValidString(s) {
 		return false
 	}
@@ -145,7 +147,7 @@ func (c *checker) webAddress(at Path, text string) {
 		return
 	}
 	u, err := url.Parse(text)
-	if err != nil || !oneLine(text) || strings.Contains(text, " ") ||
+	if err != nil || !OneLine(text) || strings.Contains(text, " ") ||
 		u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
 		// The text is not shown: URLs may hold passwords.
 		c.addf(at, "found something else, expected an http or https URL such as http://mirror.example.com")

@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"unicode/utf8"
 )
 
 // Limits of what is looked at, far above what real clients send, so that a
@@ -61,7 +62,7 @@ func parse(raw string) (map[string]string, error) {
 		name, value, _ := strings.Cut(piece, "=")
 		name, errName := url.QueryUnescape(name)
 		value, errValue := url.QueryUnescape(value)
-		if errName != nil || errValue != nil {
+		if errName != nil || errValue != nil || !utf8.ValidString(name) || !utf8.ValidString(value) {
 			return nil, refuse(InvalidParameter, "The query string contains a syntax error.")
 		}
 		if _, twice := params[name]; twice {

@@ -96,6 +96,7 @@ func TestRefusals(t *testing.T) {
 		{"repeated", 1, forever, "", query("Format=JSON", "Format=JSON&Format=JSON"), "InvalidParameter", `The specified parameter "Format" is not valid. It has more than one value.`},
 		{"two values", 1, forever, "RegionId=x", query("Format", "RegionId=y&Format"), "InvalidParameter", `The specified parameter "RegionId" is not valid. It has more than one value.`},
 		{"escape", 1, forever, "", query("Format", "a=%zz&Format"), "InvalidParameter", "The query string contains a syntax error."},
+		{"no UTF-8", 1, forever, "", query("Format", "a=%ff&Format"), "InvalidParameter", "The query string contains a syntax error."},
 		{"body of no type", 1, forever, "RegionId=x", drop("Content-Type"), "InvalidParameter", "The request body must be " + form + "."},
 		{"body of another type", 1, forever, "RegionId=x", header("Content-Type", form, "application/json"), "InvalidParameter", "The request body must be " + form + "."},
 		{"many parameters", 1, forever, strings.Repeat("&", 5000), func(*http.Request) {}, "InvalidParameter", "The request has too many parameters."},

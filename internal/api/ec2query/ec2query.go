@@ -17,6 +17,7 @@ import (
 	"net/url"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"openimds/internal/api/sigv4"
 	"openimds/internal/control"
@@ -197,10 +198,21 @@ func parameters(r *http.Request, body []byte) (url.Values, error) {
 			if all.Has(name) || len(values) > 1 {
 				return nil, invalid("InvalidParameterCombination", "The parameter "+clip(name)+" must not be repeated.")
 			}
+			if !writable(values[0]) {
+				return nil, invalid("InvalidParameterValue", "The value of "+clip(name)+" holds bytes that are no UTF-8, or characters that XML cannot hold.")
+			}
 			all[name] = values
 		}
 	}
 	return all, nil
+}
+
+// writable reports whether text can be answered as it came: what XML or the
+// store had to replace would read back as something else.
+func writable(text string) bool {
+	return utf8.ValidString(text) && !strings.ContainsFunc(text, func(r rune) bool {
+		return r < ' ' && r != '\t' && r != '\n' && r != '\r' || r == 0xFFFE || r == 0xFFFF
+	})
 }
 
 // requestID returns a new UUID.

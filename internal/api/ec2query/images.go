@@ -163,7 +163,7 @@ func registerImage(c *call, p *registerImageIn) (response, error) {
 		return nil, err
 	}
 	image, err := c.cfg.Control.NewImage(c.ctx, c.caller, state.Image{
-		Name: p.Name, Description: p.Description, Architecture: p.Architecture, RootDevice: p.RootDevice,
+		Name: p.Name, Description: p.Description, Platform: "linux", Architecture: cmp.Or(p.Architecture, "x86_64"), RootDevice: p.RootDevice,
 		ImdsSupport: p.IMDSSupport != nil, Tags: maps.Clone(tags),
 	})
 	if err != nil {

@@ -191,6 +191,9 @@ func TestStopStart(t *testing.T) {
 func TestDuplicates(t *testing.T) {
 	b := newBench(t)
 	first := all(t, b.ok("RegisterImage", "Name", "made-here"), "imageId")[0]
+	if image, _ := b.db.Images.Get(first); image.Platform != "linux" || image.Architecture != "x86_64" {
+		t.Errorf("platform %q, architecture %q: not what apply makes of a record without", image.Platform, image.Architecture)
+	}
 	if m := b.refused(400, "InvalidAMIName.Duplicate", "RegisterImage", "Name", "made-here"); m != "AMI name made-here is already in use by AMI "+first {
 		t.Error(m)
 	}

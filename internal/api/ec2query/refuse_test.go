@@ -53,6 +53,10 @@ func TestRefused(t *testing.T) {
 		{400, "InvalidParameterValue", "The filter 'nonsense' is invalid", []string{"DescribeInstances", "Filter.1.Name", "nonsense", "Filter.1.Value.1", "x"}},
 		{400, "InvalidParameterValue", "DryRun", []string{"DescribeInstances", "DryRun", "perhaps"}},
 
+		{400, "InvalidParameterValue", "Tag.1.Key", []string{"CreateTags", "ResourceId.1", id, "Tag.1.Key", "\xff", "Tag.1.Value", ""}},
+		{400, "InvalidParameterValue", "Tag.1.Value", []string{"CreateTags", "ResourceId.1", id, "Tag.1.Key", "k", "Tag.1.Value", "a\x00"}},
+		{400, "InvalidParameterValue", "tag value", []string{"CreateTags", "ResourceId.1", id, "Tag.1.Key", "k", "Tag.1.Value", "a\nb"}},
+
 		{400, "MissingParameter", "ImageId", []string{"RunInstances", "MinCount", "1", "MaxCount", "1"}},
 		{400, "MissingParameter", "MinCount", []string{"RunInstances", "ImageId", plain, "MaxCount", "1"}},
 		{400, "InvalidParameterValue", "minCount", []string{"RunInstances", "ImageId", plain, "MinCount", "0", "MaxCount", "1"}},

@@ -192,14 +192,13 @@ func describeInstances(_ context.Context, r *request, in describeInstancesInput)
 	}
 	byToken := in.MaxResults != nil || in.NextToken != ""
 	number, size, err := in.bounds(100)
-	if err != nil && !byToken {
+	if in.MaxResults != nil {
+		size = min(max(*in.MaxResults, 10), 100)
+	} else if err != nil {
 		return nil, err
 	}
 	if byToken {
-		number, size = 1, 10
-		if in.MaxResults != nil {
-			size = min(max(*in.MaxResults, 10), 100)
-		}
+		number = 1
 	}
 	all, err := r.asked(in.IDs)
 	if err != nil {
@@ -214,11 +213,11 @@ func describeInstances(_ context.Context, r *request, in describeInstancesInput)
 		}
 	}
 	reply := describeInstancesReply{PageNumber: number, PageSize: size, TotalCount: len(found)}
+	rest := found
 	if !byToken {
-		reply.Instances = page(found, number, size)
-		return reply, nil
+		rest = from(found, number, size)
 	}
-	reply.Instances, reply.NextToken, err = after(found, in.NextToken, size, func(v instanceView) string { return v.ID })
+	reply.Instances, reply.NextToken, err = after(rest, in.NextToken, size, func(v instanceView) string { return v.ID })
 	return reply, err
 }
 

@@ -8,6 +8,7 @@ import (
 	"unicode/utf8"
 
 	"openimds/internal/control"
+	"openimds/internal/instance"
 	"openimds/internal/state"
 )
 
@@ -189,7 +190,7 @@ func createImage(ctx context.Context, r *request, in createImageInput) (any, err
 }
 
 func checkImageName(name, description string) error {
-	if n := utf8.RuneCountInString(name); name != "" && (n < 2 || n > 128 || !startsWithLetter(name) || !oneLine(name)) {
+	if n := utf8.RuneCountInString(name); name != "" && (n < 2 || n > 128 || !startsWithLetter(name) || !instance.OneLine(name)) {
 		return refuse(http.StatusBadRequest, "InvalidImageName.Malformed", "The specified Image name is wrongly formed.")
 	}
 	return checkDescription(description)

@@ -242,6 +242,24 @@ func TestPaging(t *testing.T) {
 	if !slices.Equal(byToken, all) || pages != 2 {
 		t.Errorf("%d pages by token do not add up", pages)
 	}
+	// A client that names neither style, as the vendor's CLI with --pager,
+	// follows the token, and keeps the size that it asked for.
+	var followed []string
+	for token, n := "", 1; ; n++ {
+		out := b.ok("DescribeInstances", "PageSize=7", "NextToken="+token)
+		for _, i := range out.Instances.Instance {
+			followed = append(followed, i.InstanceID)
+		}
+		if token = out.NextToken; token == "" || n > len(all) {
+			break
+		}
+	}
+	if !slices.Equal(followed, all) {
+		t.Errorf("following the token of a page by number gives %d instances of %d", len(followed), len(all))
+	}
+	if out := b.ok("DescribeInstances", "PageNumber=3"); out.NextToken != "" {
+		t.Errorf("the last page by number has a token: %q", out.NextToken)
+	}
 	b.refused(400, "InvalidParameter", "DescribeInstances", "PageSize=101")
 	b.refused(400, "InvalidParameter", "DescribeInstances", "PageNumber=0")
 	b.refused(400, "InvalidNextToken", "DescribeInstances", "NextToken=xyz")

@@ -16,6 +16,7 @@ import (
 	"strings"
 
 	"openimds/internal/control"
+	"openimds/internal/instance"
 )
 
 const (
@@ -29,7 +30,7 @@ type keyPairInput struct {
 }
 
 func (in keyPairInput) check() (map[string]string, error) {
-	if n := len([]rune(in.Name)); n < 2 || n > 128 || !startsWithLetter(in.Name) || !oneLine(in.Name) || strings.ContainsAny(in.Name, "/ ") {
+	if n := len([]rune(in.Name)); n < 2 || n > 128 || !startsWithLetter(in.Name) || !instance.OneLine(in.Name) || strings.ContainsAny(in.Name, "/ ") {
 		return nil, refuse(http.StatusBadRequest, "InvalidKeyPairName.Malformed", "The specified KeyPairName is wrongly formed.")
 	}
 	return tags(in.Tags)

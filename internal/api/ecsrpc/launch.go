@@ -212,7 +212,7 @@ var badHostName = refuse(http.StatusBadRequest, "InvalidHostName.Malformed", "Th
 
 // checkNames checks the names that a person gives; empty: not given.
 func checkNames(name, host, description string, windows bool) error {
-	if n := utf8.RuneCountInString(name); name != "" && (n < 2 || n > 128 || !startsWithLetter(name) || !oneLine(name)) {
+	if n := utf8.RuneCountInString(name); name != "" && (n < 2 || n > 128 || !startsWithLetter(name) || !instance.OneLine(name)) {
 		return refuse(http.StatusBadRequest, "InvalidInstanceName.Malformed", "The specified parameter \"InstanceName\" is not valid.")
 	}
 	if host != "" && !validHostName(host, windows) {
@@ -236,10 +236,6 @@ func startsWithLetter(s string) bool {
 
 func hasScheme(s string) bool {
 	return strings.HasPrefix(s, "http://") || strings.HasPrefix(s, "https://")
-}
-
-func oneLine(s string) bool {
-	return utf8.ValidString(s) && !strings.ContainsFunc(s, unicode.IsControl)
 }
 
 var linuxHost = regexp.MustCompile(`^[A-Za-z0-9]+([.-][A-Za-z0-9]+)*$`)

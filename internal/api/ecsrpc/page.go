@@ -29,13 +29,18 @@ func (p paging) bounds(most int) (number, size int, err error) {
 	return number, size, nil
 }
 
-// page returns the items of a page.
-func page[T any](all []T, number, size int) []T {
+// from returns the items of a page and all that follow it.
+func from[T any](all []T, number, size int) []T {
 	if number-1 > len(all)/size {
 		return nil
 	}
-	from := min((number-1)*size, len(all))
-	return all[from:min(from+size, len(all))]
+	return all[min((number-1)*size, len(all)):]
+}
+
+// page returns the items of a page.
+func page[T any](all []T, number, size int) []T {
+	rest := from(all, number, size)
+	return rest[:min(size, len(rest))]
 }
 
 // after returns at most size items that come after the one that token names,

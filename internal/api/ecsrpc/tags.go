@@ -46,7 +46,7 @@ func tags(given []tagInput) (map[string]string, error) {
 		if err := checkTagKey(t.Key); err != nil {
 			return nil, err
 		}
-		if utf8.RuneCountInString(t.Value) > maxTagText || !oneLine(t.Value) ||
+		if utf8.RuneCountInString(t.Value) > maxTagText || !instance.OneLine(t.Value) ||
 			strings.Contains(t.Value, "http://") || strings.Contains(t.Value, "https://") {
 			return nil, refuse(http.StatusBadRequest, "InvalidTagValue.Malformed", "The specified Tag.n.Value is not valid.")
 		}
@@ -60,7 +60,7 @@ func tags(given []tagInput) (map[string]string, error) {
 
 func checkTagKey(key string) error {
 	lower := strings.ToLower(key)
-	if key == "" || utf8.RuneCountInString(key) > maxTagText || !oneLine(key) ||
+	if key == "" || utf8.RuneCountInString(key) > maxTagText || !instance.OneLine(key) ||
 		strings.HasPrefix(lower, "aliyun") || strings.HasPrefix(lower, "acs:") ||
 		strings.Contains(lower, "http://") || strings.Contains(lower, "https://") {
 		return &control.Error{Reason: control.InvalidTagKey, Subject: key}

@@ -100,6 +100,7 @@ func TestAppendAndQuery(t *testing.T) {
 		"4 3":           {Since: t0.Add(3 * time.Second), Until: t0.Add(5 * time.Second)},
 		"5 3 1":         {Principal: "acs:ram::1:user/bob"},
 		"6 4 2 0":       {Action: "EC2:modifyinstancemetadataoptions"},
+		"4 2 0":         {Action: "modifyInstanceMetadataOptions", Until: t0.Add(6 * time.Second)},
 		"5 3":           {Decision: audit.Deny, Limit: 2},
 		"4 1":           {Resource: "i-1"},
 		"4":             {Resource: "arn:aws:ec2:us-east-1:1:instance/i-1", Decision: audit.Allow},

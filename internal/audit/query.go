@@ -16,7 +16,8 @@ import (
 type Filter struct {
 	// Since and Until bound the time: from Since on, and before Until.
 	Since, Until time.Time
-	// Principal and Decision are exact. The case of an Action does not count.
+	// Principal and Decision are exact. The case of an Action does not count;
+	// one without its service is that action of any.
 	Principal string
 	Action    string
 	Decision  Decision
@@ -38,7 +39,7 @@ func (f Filter) matches(r *Record) bool {
 	case !f.Since.IsZero() && r.Time.Before(f.Since),
 		!f.Until.IsZero() && !r.Time.Before(f.Until),
 		f.Principal != "" && r.Principal != f.Principal,
-		f.Action != "" && !strings.EqualFold(r.Action, f.Action),
+		f.Action != "" && !f.isAction(r.Action),
 		f.Decision != "" && r.Decision != f.Decision:
 		return false
 	case f.Resource == "":
@@ -50,6 +51,13 @@ func (f Filter) matches(r *Record) bool {
 		}
 	}
 	return false
+}
+
+func (f Filter) isAction(name string) bool {
+	if !strings.Contains(f.Action, ":") {
+		_, name, _ = strings.Cut(name, ":")
+	}
+	return strings.EqualFold(name, f.Action)
 }
 
 // Result is what a query found.

@@ -59,6 +59,9 @@ Try: curl --interface 127.0.0.2 http://127.0.0.1:8169/latest/meta-data/`,
 }
 
 func noArgs(c *cobra.Command, args []string) error {
+	if len(args) > 0 && c.HasSubCommands() {
+		return unknownCommand(c, args[0])
+	}
 	if len(args) > 0 {
 		return usageError{fmt.Errorf("%s takes no argument %q (see %s --help)", c.CommandPath(), args[0], c.CommandPath())}
 	}

@@ -164,7 +164,7 @@ func newGet() *cobra.Command {
 		Use:   "get KIND [NAME…]",
 		Short: "list resources, or show some of them",
 		Long: `get lists the resources of a kind, or those that are named: instances, images,
-keys, policies, roles, key-pairs, templates or defaults. What -o yaml writes,
+keys, policies, roles, key-pairs, templates or defaults. What -o yaml and json write,
 imds apply takes. alarms are listed, too, with the messages that do not arrive;
 they are put with the clouds' own tools.`,
 		Example:           "  imds get instances -l env=prod --http-tokens optional\n  imds get policies ec2/AdministratorAccess -o yaml",

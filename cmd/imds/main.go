@@ -68,17 +68,30 @@ security hardening mode (session tokens, IMDSv2).`,
 		SilenceErrors: true,
 		Args: func(c *cobra.Command, args []string) error {
 			if len(args) > 0 {
-				return usageError{fmt.Errorf("there is no command %q (see imds --help)", args[0])}
+				return unknownCommand(c, args[0])
 			}
 			return nil
 		},
 		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
+		if name := c.Flags().Arg(0); c.HasSubCommands() && name != "" {
+			return c.Args(c, []string{name}) // the flag may be one of the command that was meant
+		}
 		return usageError{fmt.Errorf("%w (see %s --help)", err, c.CommandPath())}
 	})
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.AddCommand(newDev(), newExec(), newServe(), newStore(), newFleet(), newItems(), newIdentity(), newReference())
 	root.AddCommand(newApply(), newGet(), newDescribe(), newDelete(), newSetOptions(), newEvent(), newRevoke(), newAudit(), newUsage(), newReadiness(), newHarden(), newCompletion())
 	return root
+}
+
+// unknownCommand is the error of a word that is no command of c.
+func unknownCommand(c *cobra.Command, name string) error {
+	c.SuggestionsMinimumDistance = 2
+	meant := ""
+	if near := c.SuggestionsFor(name); len(near) > 0 {
+		meant = "; did you mean " + near[0] + "?"
+	}
+	return usageError{fmt.Errorf("there is no command %q%s (see %s --help)", name, meant, c.CommandPath())}
 }

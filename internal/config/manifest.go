@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -26,7 +27,7 @@ type Manifest struct {
 const MaxManifests = 10_000
 
 // ReadManifests reads a file of YAML documents, or of JSON, which is YAML too.
-// Each has a key kind. Aliases may be used within a document. The name stands
+// Each has a key kind, or is a list of such, {"items": […]}. Aliases may be used within a document. The name stands
 // in problems. The error is Problems.
 func ReadManifests(name string, data []byte) ([]Manifest, error) {
 	fail := func(line, column int, format string, args ...any) ([]Manifest, error) {
@@ -50,22 +51,37 @@ func ReadManifests(name string, data []byte) ([]Manifest, error) {
 			return all, nil
 		case err != nil:
 			return fail(syntaxLine(data, err), 1, "not YAML: %s", explain(err))
-		case len(all) == MaxManifests:
-			return fail(doc.Line, doc.Column, "found more than %d documents", MaxManifests)
 		}
-		top := doc.Content[0]
-		if isNull(top) {
-			continue // nothing between two lines of ---
+		for _, top := range listed(doc.Content[0]) {
+			switch {
+			case isNull(top):
+				continue // nothing between two lines of ---
+			case len(all) == MaxManifests:
+				return fail(top.Line, top.Column, "found more than %d documents", MaxManifests)
+			case top.Kind != yaml.MappingNode:
+				return fail(top.Line, top.Column, "found %s, expected keys with values, kind among them", kindOf(top))
+			}
+			m, problems := manifest(name, top, len(data))
+			if len(problems) > 0 {
+				return nil, problems.err()
+			}
+			all = append(all, m)
 		}
-		if top.Kind != yaml.MappingNode {
-			return fail(top.Line, top.Column, "found %s, expected keys with values, kind among them", kindOf(top))
-		}
-		m, problems := manifest(name, top, len(data))
-		if len(problems) > 0 {
-			return nil, problems.err()
-		}
-		all = append(all, m)
 	}
+}
+
+// listed are the documents of a list, {"items": […]}, as the commands write in
+// JSON, and else the document itself. A list has no aliases: what they grow to
+// is bounded for a document.
+func listed(doc *yaml.Node) []*yaml.Node {
+	if doc.Kind == yaml.MappingNode && len(doc.Content) == 2 && doc.Content[0].Value == "items" && doc.Content[1].Kind == yaml.SequenceNode && !aliased(doc) {
+		return doc.Content[1].Content
+	}
+	return []*yaml.Node{doc}
+}
+
+func aliased(n *yaml.Node) bool {
+	return n.Kind == yaml.AliasNode || slices.ContainsFunc(n.Content, aliased)
 }
 
 func manifest(name string, top *yaml.Node, size int) (Manifest, Problems) {

@@ -24,6 +24,8 @@ text: |
 ---
 ---
 {"kind": "images", "list": [1, true, "x"]}
+---
+{"items": [{"kind": "keys", "id": "a"}, {"kind": "keys", "id": "b"}]}
 `))
 	if err != nil {
 		t.Fatal(err)
@@ -31,6 +33,8 @@ text: |
 	for i, want := range []string{
 		`{"kind":"instances","account":123456789012,"on":"yes","half":"0.5","octal":"010","none":null,"userData":"data:;base64,AAH/","text":"a\nb\n"}`,
 		`{"kind":"images","list":[1,true,"x"]}`,
+		`{"kind":"keys","id":"a"}`,
+		`{"kind":"keys","id":"b"}`,
 	} {
 		if i >= len(all) || string(all[i].JSON) != want {
 			t.Errorf("document %d of %d is %s, want %s", i, len(all), all[min(i, len(all)-1)].JSON, want)
@@ -44,15 +48,17 @@ text: |
 		bomb += string(c) + ": &" + string(c) + " [" + strings.Repeat("*"+string(c-1)+",", 10) + "]\n"
 	}
 	for name, tc := range map[string]struct{ in, want string }{
-		"empty":   {"# nothing\n", "no documents"},
-		"no kind": {"id: x\n", "f:1:1: the document has no kind"},
-		"list":    {"- kind: x\n", "expected keys with values"},
-		"syntax":  {"kind: x\n---\nkind: [\n", "not YAML"},
-		"twice":   {"kind: x\nid: a\nid: b\n", "f:3:1: "},
-		"tag":     {"kind: x\nid: !new a\n", "YAML tag"},
-		"itself":  {"kind: x\na: &a [*a]\n", "anchor"},
-		"bytes":   {"kind: \xff\n", "UTF-8"},
-		"aliases": {bomb, "do aliases (*) repeat too much?"},
+		"empty":         {"# nothing\n", "no documents"},
+		"no kind":       {"id: x\n", "f:1:1: the document has no kind"},
+		"list":          {"- kind: x\n", "expected keys with values"},
+		"alias in list": {"items: [&a {kind: x}, {kind: x, y: *a}]\n", "the document has no kind"},
+		"in list":       {"items: [{kind: x}, {id: x}]\n", "f:1:20: the document has no kind"},
+		"syntax":        {"kind: x\n---\nkind: [\n", "not YAML"},
+		"twice":         {"kind: x\nid: a\nid: b\n", "f:3:1: "},
+		"tag":           {"kind: x\nid: !new a\n", "YAML tag"},
+		"itself":        {"kind: x\na: &a [*a]\n", "anchor"},
+		"bytes":         {"kind: \xff\n", "UTF-8"},
+		"aliases":       {bomb, "do aliases (*) repeat too much?"},
 	} {
 		if _, err := ReadManifests("f", []byte(tc.in)); err == nil || !strings.Contains(err.Error(), tc.want) {
 			t.Errorf("%s: %v, want %q", name, err, tc.want)

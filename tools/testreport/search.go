@@ -86,6 +86,9 @@ func forms(text []byte, first, last bool, say func(what, text string, at int, in
 		if class(text[i]) == 0 {
 			continue
 		}
+		if i > 0 && text[i-1] == '\\' && text[i] == 'n' {
+			continue // an escaped end of a line
+		}
 		from := i
 		for i < len(text) && class(text[i]) != 0 {
 			i++
@@ -97,7 +100,7 @@ func forms(text []byte, first, last bool, say func(what, text string, at int, in
 		if at := bytes.Index(run, []byte(tokenStart)); at >= 0 && len(run)-at >= tokenLetters {
 			say("what looks like a session token", string(run[at:]), from+at, text)
 		}
-		if (secretLengths[len(run)] && !bytes.ContainsRune(around(text, from, i), '+') || len(run) >= sessionLeast) && mixed(run) {
+		if (secretLengths[len(run)] || len(run) >= sessionLeast) && mixed(run) && !encoded(text, from, i) {
 			say("what looks like a secret or a session token of credentials", string(run), from, text)
 		}
 		if len(run) == 52 && bytes.Trim(run, "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567") == nil && bytes.ContainsAny(run, "234567") {
@@ -109,17 +112,57 @@ func forms(text []byte, first, last bool, say func(what, text string, at int, in
 	}
 }
 
-// around is the text in base64's other alphabet that a run is a part of.
-func around(text []byte, from, to int) []byte {
-	other := func(b byte) bool { return class(b) != 0 || b == '+' || b == '/' }
-	for from > 0 && other(text[from-1]) {
-		from--
+// Lengths of the lines into which base64 is broken, for PEM and for mail.
+const (
+	pemLine  = 64
+	mailLine = 76
+)
+
+// encoded reports whether a run is a part of something longer in base64's other
+// alphabet, such as a certificate, a public key or a signature.
+func encoded(text []byte, from, to int) bool {
+	first, end := start(text, from), to
+	for end < len(text) && other(text[end]) {
+		end++
 	}
-	for to < len(text) && other(text[to]) {
-		to++
+	whole := text[first:end]
+	switch {
+	case bytes.ContainsRune(whole, '+'), bytes.HasPrefix(whole, []byte("AAAA")):
+		return true
+	case len(whole) == pemLine || len(whole) == mailLine:
+		return len(whole) > to-from
+	case bytes.Count(whole, []byte("/"))*pemLine > len(whole):
+		return len(whole) > mailLine // in base64 there are twice as many, in a path with a secret fewer
 	}
-	return text[from:to]
+	// The last line of several may have any length.
+	before := first
+	for before > 0 {
+		if strings.IndexByte(" \t\r\n", text[before-1]) >= 0 {
+			before--
+		} else if before > 1 && text[before-2] == '\\' && text[before-1] == 'n' {
+			before -= 2
+		} else {
+			break
+		}
+	}
+	line := before - start(text, before)
+	return before < first && (line == pemLine || line == mailLine)
 }
+
+// start is where that begins of which text[:to] is the end.
+func start(text []byte, to int) int {
+	at := to
+	for at > 0 && other(text[at-1]) {
+		at--
+	}
+	if at > 0 && at < to && text[at-1] == '\\' && text[at] == 'n' {
+		at++
+	}
+	return at
+}
+
+// other is the other alphabet of base64, with this one.
+func other(b byte) bool { return class(b) != 0 || b == '+' || b == '/' }
 
 // class is that of a letter of base64url, 0 of all others.
 func class(b byte) int {

@@ -73,7 +73,7 @@ func TestForms(t *testing.T) {
 		"a key of messages":                       rand.Text() + rand.Text(),
 		"a private key":                           "-----BEGIN EC PRIVATE KEY-----",
 	} {
-		for _, before := range []string{"", "token=", "/", strings.Repeat("x y\n", (window-16)/4) + "key: ", strings.Repeat("x y\n", window)} {
+		for _, before := range []string{"", "token=", "/", "/v1/keys/", `"x\n`, "x\n  ", strings.Repeat("x y\n", (window-16)/4) + "key: ", strings.Repeat("x y\n", window)} {
 			if got := found(t, &secrets{}, before+secret+" \"and more\"\n"); len(got) != 1 {
 				t.Errorf("%s after %.10q…: found %q", name, before, got)
 			} else if strings.Contains(got[0], secret) {
@@ -81,7 +81,19 @@ func TestForms(t *testing.T) {
 			}
 		}
 	}
+	half, line := random(30), ""
+	for line == "" || !mixed([]byte(line[:40])) {
+		line = random(30)[:20] + random(30)[:20] + "/" + random(30)[:23] // a line of PEM
+		line = strings.Map(func(r rune) rune {
+			if r == '-' || r == '_' {
+				return 'x'
+			}
+			return r
+		}, line)
+	}
+	last := line[:40]
 	for _, harmless := range []string{
+		line, "  " + line, `"` + line + `\n` + last + `\n`, line + "\n" + last + "\n", "    " + line + "\r\n    " + last, "AAAAC3NzaC1lZDI1NTE5AAAAI/" + half, strings.Repeat(half[:30]+"/", 6) + half,
 		"2fd4e1c67a2d28fced849ee1bb76e7391b93eb12", "TestFacts/facts_of_ecs/tokens/ECS-TOK-14_a_token_of_56_letters",
 		"/tmp/TestServeKilledWhileItWrites1234567890/001/state", "arn:aws:sts::123456789012:assumed-role/imds-sample-role/i-0a1b2c3d4e5f60001",
 		"openimds_requests_total{access=\"token_free\",dialect=\"ecs\"} 1", "AQAEA", "MIIC+zCCAeOgAwIBAgIJAKvbmMXcL3rpMA0GCSqGSIb3DQEB",

@@ -27,6 +27,7 @@ type watchOptions struct {
 	cmdline string
 	allow   []string
 	netns   []string
+	here    []uint32 // netns by inode, from engineOptions
 }
 
 func (o *watchOptions) flags(f *pflag.FlagSet) {
@@ -63,9 +64,13 @@ func (o *watchOptions) engineOptions(log *slog.Logger) (engine.Options, error) {
 	default:
 		return e, usage("--cmdline %q: want full, self or off", o.cmdline)
 	}
-	if _, err := namespaces(o.netns); err != nil {
+	// An engine enters other namespaces on threads, the first of which is where
+	// /proc looks for the process's own: so that is read before.
+	here, err := namespaces(o.netns)
+	if err != nil {
 		return e, usage("--netns %w", err)
 	}
+	o.here = here
 	for _, a := range o.allow {
 		if _, err := path.Match(a, ""); err != nil {
 			return e, usage("--allow %q: %w", a, err)
@@ -105,8 +110,8 @@ func (o *watchOptions) config(e engine.Engine, log *slog.Logger) trace.Config {
 		Engine: e, Answers: o.status, Cmdline: procs.Cmdline(o.cmdline), Allow: o.allow,
 		Clocks: procs.ReadClocks, Log: log,
 	}
-	if all, err := namespaces(o.netns); err == nil && len(all) > 0 { // engineOptions has checked them
-		cfg.Here = func(netns uint32) bool { return slices.Contains(all, netns) }
+	if len(o.here) > 0 {
+		cfg.Here = func(netns uint32) bool { return slices.Contains(o.here, netns) }
 	}
 	return cfg
 }

@@ -58,9 +58,6 @@ func (r *report) handle(e event) {
 	case "build-output":
 		fmt.Fprint(r.w, e.Output)
 	case "output":
-		if !strings.HasPrefix(e.Output, "=== ") && !strings.HasPrefix(strings.TrimSpace(e.Output), "--- ") { // names of tests
-			_, _ = io.WriteString(r.all, e.Output)
-		}
 		r.output[n] = append(r.output[n], e.Output)
 	case "run":
 		r.running[n] = true
@@ -84,6 +81,17 @@ func (r *report) endTest(n name, action string) {
 		r.failed = append(r.failed, n.pkg+" "+n.test)
 		r.print(n)
 	}
+	r.forget(n)
+}
+
+// forget hands on what a test has printed, in one piece: tests run side by
+// side.
+func (r *report) forget(n name) {
+	for _, line := range r.output[n] {
+		if !strings.HasPrefix(line, "=== ") && !strings.HasPrefix(strings.TrimSpace(line), "--- ") { // names of tests
+			_, _ = io.WriteString(r.all, line)
+		}
+	}
 	delete(r.output, n)
 }
 
@@ -98,10 +106,14 @@ func (r *report) endPackage(pkg string, failed bool) {
 		}
 	}
 	slices.Sort(cut)
+	defer func() {
+		for _, test := range append(cut, "") {
+			r.forget(name{pkg, test})
+		}
+	}()
 	for _, test := range cut {
 		if n := (name{pkg, test}); failed {
 			r.print(n)
-			delete(r.output, n)
 			r.failed = append(r.failed, pkg+" "+test+" (did not end)")
 		}
 	}
@@ -111,7 +123,6 @@ func (r *report) endPackage(pkg string, failed bool) {
 	n := name{pkg, ""}
 	r.output[n] = slices.DeleteFunc(r.output[n], func(l string) bool { return l == "PASS\n" || l == "FAIL\n" })
 	r.print(n)
-	delete(r.output, n)
 }
 
 func (r *report) print(n name) {
@@ -124,6 +135,9 @@ func (r *report) print(n name) {
 
 // close prints the summary.
 func (r *report) close() {
+	for n := range r.output {
+		r.forget(n)
+	}
 	for _, s := range r.skips {
 		fmt.Fprintln(r.w, "skipped:", s)
 	}

@@ -183,6 +183,9 @@ func class(b byte) int {
 // times in five or more often, which that of names and of hexadecimal numbers
 // does not.
 func mixed(run []byte) bool {
+	if len(bytes.Trim(run, "0123456789ABCDEF")) == 0 {
+		return false // a fingerprint
+	}
 	changes, upper := 0, false
 	for i := 1; i < len(run); i++ {
 		if class(run[i]) != class(run[i-1]) {

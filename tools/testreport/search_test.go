@@ -94,7 +94,7 @@ func TestForms(t *testing.T) {
 	last := line[:40]
 	for _, harmless := range []string{
 		line, "  " + line, `"` + line + `\n` + last + `\n`, line + "\n" + last + "\n", "    " + line + "\r\n    " + last, "AAAAC3NzaC1lZDI1NTE5AAAAI/" + half, strings.Repeat(half[:30]+"/", 6) + half,
-		"2fd4e1c67a2d28fced849ee1bb76e7391b93eb12", "TestFacts/facts_of_ecs/tokens/ECS-TOK-14_a_token_of_56_letters",
+		"2fd4e1c67a2d28fced849ee1bb76e7391b93eb12", "  1F8B0A9C3D5E7F1A2B3C4D5E6F7A8B9C0D1E2F3A: c2Ft", "TestFacts/facts_of_ecs/tokens/ECS-TOK-14_a_token_of_56_letters",
 		"/tmp/TestServeKilledWhileItWrites1234567890/001/state", "arn:aws:sts::123456789012:assumed-role/imds-sample-role/i-0a1b2c3d4e5f60001",
 		"openimds_requests_total{access=\"token_free\",dialect=\"ecs\"} 1", "AQAEA", "MIIC+zCCAeOgAwIBAgIJAKvbmMXcL3rpMA0GCSqGSIb3DQEB",
 	} {
